@@ -1,0 +1,52 @@
+"""The data sets, one file each. Each file has
+
+    LABEL_SET                       the name of its label set
+    open_split(split, data, size)   -> a Split
+
+Layouts on disk are documented in each file. Knows nothing of networks or training.
+"""
+
+from pathlib import Path
+from typing import NamedTuple, Optional, Protocol
+
+import numpy as np
+
+from seg_node import plugins
+
+
+class Sample(NamedTuple):
+    image: np.ndarray  # uint8 (H, W, 3) BGR
+    label: np.ndarray  # uint8 (H, W), class ids, 255 unlabelled
+    name: str
+
+
+class Split(Protocol):
+    """A sequence of samples."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+class DatasetError(ValueError):
+    """Data that is not what the data set's layout says; the message names the first bad file."""
+
+
+def names() -> list[str]:
+    return plugins.names(__name__)
+
+
+def label_set_of(name: str) -> str:
+    """Return the name of a data set's label set. Raises ValueError that lists the data sets."""
+    label_set: str = plugins.load(__name__, name).LABEL_SET
+    return label_set
+
+
+def open_split(name: str, split: str, data: Optional[Path] = None, size: Optional[tuple[int, int]] = None) -> Split:
+    """Open a split of a data set.
+
+    ``data``: its folder (None for one that renders itself); ``size``: (height, width) to render at, or to
+    expect. Raises ValueError for an unknown name or split, DatasetError naming the first bad file.
+    """
+    opened: Split = plugins.load(__name__, name).open_split(split, data=data, size=size)
+    return opened

@@ -1,0 +1,71 @@
+"""CamVid (Brostow et al. 2008) in the layout of SegNet's tutorial, 480x360:
+
+    DIR/train/*.png  DIR/trainannot/*.png   367 images and labels of the same names
+    DIR/val/*.png    DIR/valannot/*.png     101
+    DIR/test/*.png   DIR/testannot/*.png    233
+
+Labels are 0 to 10 as in ``config/labels/camvid11.yaml``, and 11 for unlabelled.
+"""
+
+from pathlib import Path
+from typing import Optional
+
+import cv2
+import numpy as np
+
+from seg_node.datasets import DatasetError, Sample
+from seg_node.label_set import UNLABELLED, load_label_set
+
+LABEL_SET = "camvid11"
+SPLITS = ("train", "val", "test")
+
+
+class CamVid:
+    """One split; images as they are on disk."""
+
+    def __init__(self, images: list[Path], labels: Path) -> None:
+        self._images, self._labels = images, labels
+        self._raw_ids = load_label_set(LABEL_SET).raw_ids
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> Sample:
+        path = self._images[index]
+        image = _read(path, cv2.IMREAD_COLOR)
+        raw = _read(self._labels / path.name, cv2.IMREAD_UNCHANGED)
+        if raw.shape != image.shape[:2]:
+            raise DatasetError(f"{self._labels / path.name}: is {raw.shape}, its image {image.shape[:2]}; "
+                               "a label is one channel of its image's size")
+        label = self._raw_ids[raw]
+        if np.any((label == UNLABELLED) & (raw != 11)):
+            wrong = sorted(set(np.unique(raw)) - set(range(12)))
+            raise DatasetError(f"{self._labels / path.name}: holds ids {wrong}; CamVid's are 0 to 11")
+        return Sample(image, label, path.stem)
+
+
+def _read(path: Path, mode: int) -> np.ndarray:
+    image = cv2.imread(str(path), mode)
+    if image is None:
+        raise DatasetError(f"{path}: is missing or no image that OpenCV reads")
+    return np.asarray(image)
+
+
+def open_split(split: str, data: Optional[Path] = None, size: Optional[tuple[int, int]] = None) -> CamVid:
+    """Open ``train``, ``val`` or ``test``. ``size`` is not used: images come as they are.
+
+    Raises ValueError for another split, DatasetError where a folder or a label is missing.
+    """
+    del size
+    if split not in SPLITS:
+        raise ValueError(f"CamVid has no split '{split}': choose from {', '.join(SPLITS)}")
+    if data is None:
+        raise ValueError("CamVid needs its folder: --data DIR, with train/ and trainannot/ in it")
+    folder, labels = Path(data) / split, Path(data) / f"{split}annot"
+    images = sorted(folder.glob("*.png")) + sorted(folder.glob("*.jpg"))
+    if not images:
+        raise DatasetError(f"{folder}: holds no images; CamVid's layout is {split}/*.png beside {split}annot/*.png")
+    for path in images:
+        if not (labels / path.name).is_file():
+            raise DatasetError(f"{labels / path.name}: is missing; every image needs its label")
+    return CamVid(images, labels)

@@ -1,0 +1,103 @@
+"""The one interface behind which every network runs; each file here is a backend.
+
+A backend is a module with
+
+    REQUIRES  the library it imports, inside load() and nowhere else
+    READS     the kinds of the card's files that it can run, best first; () for none
+    RANK      its place when "auto" chooses, fastest first as measured (docs/results); None: only by name
+    load(card, device) -> Runtime
+"""
+
+import importlib.util
+from types import ModuleType
+from typing import List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from seg_node import plugins
+from seg_node.model_card import ModelCard
+
+
+class Prediction(NamedTuple):
+    """What a network says of N images."""
+
+    labels: np.ndarray  # uint8 (N, H, W), class ids; 255 is unlabelled
+    confidence: Optional[np.ndarray] = None  # uint8 (N, H, W), or None where the graph has none
+
+
+class Runtime:
+    """One loaded network; one caller at a time.
+
+    A backend implements ``_infer``; ``infer`` checks what it is given, the same way for all.
+    """
+
+    name = ""
+
+    def __init__(self, card: ModelCard) -> None:
+        self.card = card
+        self.shape = tuple(card.size) + (3,)
+
+    def infer(self, images: np.ndarray) -> Prediction:
+        """Label images: uint8 (N, H, W, 3) of ``card.size``, in ``card.channels`` order.
+
+        The arrays returned may be reused by the next call. Raises TypeError for another dtype and ValueError
+        for another shape.
+        """
+        if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+            kind = getattr(images, "dtype", type(images).__name__)
+            raise TypeError("images must be a uint8 array, not {}".format(kind))
+        if images.ndim != 4 or images.shape[0] == 0 or images.shape[1:] != self.shape:
+            raise ValueError("images have shape {}; model '{}' wants (N, {}, {}, 3)".format(
+                images.shape, self.card.name, *self.card.size))
+        return self._infer(images)
+
+    def _infer(self, images: np.ndarray) -> Prediction:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Free what the network holds; the runtime is not used afterwards."""
+
+
+def names() -> List[str]:
+    """Return the names of all backends, installed or not."""
+    return plugins.names(__name__)
+
+
+def backend(name: str) -> ModuleType:
+    """Return a backend's module; its library is not imported. Raises ValueError listing the names there are."""
+    return plugins.load(__name__, name)
+
+
+def is_installed(name: str) -> bool:
+    return importlib.util.find_spec(backend(name).REQUIRES) is not None
+
+
+def choose(card: ModelCard) -> str:
+    """Return the fastest installed backend that can run one of ``card``'s files. Raises ValueError for none."""
+    ranked = sorted((backend(name).RANK, name) for name in names() if backend(name).RANK is not None)
+    usable = [name for _, name in ranked if file_kind(card, name)]
+    for name in usable:
+        if is_installed(name):
+            return name
+    raise ValueError("model '{}' ({}) runs with {}; none is installed: pip install one of them".format(
+        card.name, ", ".join(card.files) or "no files", ", ".join(usable) or "no backend here"))
+
+
+def file_kind(card: ModelCard, name: str) -> Optional[str]:
+    """Return the kind of the card's file that backend ``name`` would read, or None."""
+    reads: Tuple[str, ...] = backend(name).READS
+    return next((kind for kind in reads if kind in card.files), None)
+
+
+def load_runtime(card: ModelCard, runtime: str = "auto", device: str = "auto") -> Runtime:
+    """Load ``card``'s network in a backend; "auto" takes the fastest that is installed.
+
+    Raises ValueError (no such backend or device), CardError or FileNotFoundError (the file is missing, damaged
+    or not what its name says), ImportError that says what to install.
+    """
+    name = choose(card) if runtime == "auto" else runtime
+    module = backend(name)
+    if not is_installed(name):
+        raise ImportError("runtime '{0}' needs {1}: pip install {1}".format(name, module.REQUIRES))
+    loaded: Runtime = module.load(card, device)
+    return loaded

@@ -1,0 +1,65 @@
+"""Between our contract (uint8 pixels in, uint8 class ids out) and a graph that wants or gives something else.
+
+What a graph wants is on its card: layout, dtype, mean, std, scale, output kind. Our own exported graphs need none of
+this and pass through without a copy.
+"""
+
+import numpy as np
+
+from seg_node.model_card import CARD_NAME, CardError, ModelCard
+from seg_node.runtimes import Prediction
+
+
+def check_graph(card: ModelCard, dtype: str, shape: tuple) -> None:
+    """Raise CardError where a graph's input, as its library tells it, is not what the card says.
+
+    ``dtype``: "uint8", "float32", ...; ``shape``: with anything but an int for a free side.
+    """
+    height, width = card.size
+    expected = (height, width, 3) if card.layout == "nhwc" else (3, height, width)
+    got = tuple(shape)[1:]
+    fits = len(got) == 3 and all(not isinstance(side, int) or side == want for side, want in zip(got, expected))
+    if dtype != card.dtype or not fits:
+        raise CardError("{}: says input {} (N, {}), but the graph has {} {}; correct the card's input".format(
+            card.folder / CARD_NAME, card.dtype, ", ".join(map(str, expected)), dtype, tuple(shape)))
+
+
+def to_input(images: np.ndarray, card: ModelCard) -> np.ndarray:
+    """Turn uint8 (N, H, W, 3) into what the card says that the graph takes."""
+    if card.dtype == "uint8":
+        return images if card.layout == "nhwc" else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    mean, std = np.float32(card.mean), np.float32(card.std)
+    x = (images.astype(np.float32) / np.float32(card.scale) - mean) / std
+    return x if card.layout == "nhwc" else np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+
+
+def to_prediction(output: np.ndarray, card: ModelCard) -> Prediction:
+    """Turn a graph's first output into a Prediction of ``card.size``.
+
+    Labels (N, H, W) or (N, 1, H, W) of any integer type, or logits (N, classes, h, w). Raises CardError where
+    the output is not what the card says.
+    """
+    if card.output == "logits":
+        if output.ndim != 4 or output.shape[1] != card.classes or output.dtype.kind != "f":
+            raise _mismatch(card, output, "float logits (N, {}, h, w)".format(card.classes))
+        output = output.argmax(axis=1)
+    elif output.ndim == 4 and output.shape[1] == 1:
+        output = output[:, 0]
+    if output.ndim != 3 or output.dtype.kind not in "iu":
+        raise _mismatch(card, output, "integer labels (N, H, W)")
+    labels = output if output.dtype == np.uint8 else output.astype(np.uint8)
+    return Prediction(_stretch(labels, card))
+
+
+def _stretch(labels: np.ndarray, card: ModelCard) -> np.ndarray:
+    height, width = card.size
+    if labels.shape[1:] == (height, width):
+        return labels
+    rows = (np.arange(height) * labels.shape[1]) // height
+    columns = (np.arange(width) * labels.shape[2]) // width
+    return labels[:, rows[:, None], columns]
+
+
+def _mismatch(card: ModelCard, output: np.ndarray, wanted: str) -> CardError:
+    return CardError("{}: output.kind '{}' means {}, but the graph gives {} {}".format(
+        card.folder / CARD_NAME, card.output, wanted, output.dtype, output.shape))

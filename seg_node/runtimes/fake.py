@@ -1,0 +1,39 @@
+"""A backend that runs no network: for tests of wiring only.
+
+The label of a pixel is its first channel modulo ``classes``. Options on the card: ``delay`` (seconds an
+inference takes) and ``fail_every`` (every n-th inference raises RuntimeError).
+"""
+
+import time
+
+import numpy as np
+
+from seg_node.model_card import ModelCard
+from seg_node.runtimes import Prediction, Runtime
+
+REQUIRES = "numpy"
+READS = ()
+RANK = None  # only ever by name
+
+
+class FakeRuntime(Runtime):
+    name = "fake"
+
+    def __init__(self, card: ModelCard) -> None:
+        super().__init__(card)
+        self._delay = float(card.options.get("delay", 0.0))
+        self._fail_every = int(card.options.get("fail_every", 0))
+        self._calls = 0
+
+    def _infer(self, images: np.ndarray) -> Prediction:
+        self._calls += 1
+        time.sleep(self._delay)
+        if self._fail_every and self._calls % self._fail_every == 0:
+            raise RuntimeError("the fake backend fails every {} inferences".format(self._fail_every))
+        return Prediction(images[..., 0] % np.uint8(self.card.classes))
+
+
+def load(card: ModelCard, device: str = "auto") -> FakeRuntime:
+    """Load nothing."""
+    del device
+    return FakeRuntime(card)

@@ -1,0 +1,68 @@
+"""ONNX Runtime: an ``.onnx`` graph on the CPU, or on a GPU where the installed build has one."""
+
+from typing import List
+
+import numpy as np
+
+from seg_node.model_card import CardError, ModelCard
+from seg_node.runtimes import Prediction, Runtime
+from seg_node.runtimes._adapt import check_graph, to_input, to_prediction
+
+REQUIRES = "onnxruntime"
+READS = ("onnx",)
+RANK = 20
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
+
+
+class OnnxRuntime(Runtime):
+    name = "onnx"
+
+    def __init__(self, card: ModelCard, session) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(card)
+        self._session = session
+        graph_input = session.get_inputs()[0]
+        dtype = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}.get(graph_input.type, graph_input.type)
+        check_graph(card, dtype, tuple(graph_input.shape))
+        self._input = graph_input.name
+        self._output = session.get_outputs()[0].name
+        self._batch = graph_input.shape[0] if isinstance(graph_input.shape[0], int) else None
+
+    def _infer(self, images: np.ndarray) -> Prediction:
+        x = to_input(images, self.card)
+        if self._batch in (None, len(x)):
+            return to_prediction(self._run(x), self.card)
+        if self._batch != 1:
+            raise ValueError("the graph takes batches of {}; got {} images".format(self._batch, len(x)))
+        return to_prediction(np.concatenate([self._run(x[i:i + 1]) for i in range(len(x))]), self.card)
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        output: np.ndarray = self._session.run([self._output], {self._input: x})[0]
+        return output
+
+    def close(self) -> None:
+        self._session = None
+
+
+def load(card: ModelCard, device: str = "auto") -> OnnxRuntime:
+    """Load the card's ONNX file.
+
+    ``device``: auto (the GPU if this build has it), cpu or gpu. Raises ValueError for another device, CardError
+    where the file is no ONNX graph or not as the card says.
+    """
+    import onnxruntime
+
+    path = card.file("onnx")
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=_providers(device, onnxruntime.get_available_providers()))
+    except Exception as error:  # ONNX Runtime raises its own classes, which differ between versions
+        raise CardError("{}: ONNX Runtime cannot load it: {}".format(path, error)) from error
+    return OnnxRuntime(card, session)
+
+
+def _providers(device: str, available: List[str]) -> List[str]:
+    if device == "auto":
+        return [name for name in (_PROVIDERS["gpu"], _PROVIDERS["cpu"]) if name in available]
+    if device not in _PROVIDERS or _PROVIDERS[device] not in available:
+        raise ValueError("device '{}' is not available to ONNX Runtime here; choose auto or one of {}".format(
+            device, ", ".join(name for name, provider in _PROVIDERS.items() if provider in available)))
+    return [_PROVIDERS[device]]

@@ -1,0 +1,78 @@
+"""PyTorch: a checkpoint's weights in the network that the card names."""
+
+import pickle
+from typing import Any, Dict
+
+import numpy as np
+
+from seg_node.model_card import CardError, ModelCard
+from seg_node.runtimes import Prediction, Runtime
+
+REQUIRES = "torch"
+READS = ("torch",)
+RANK = 30
+
+
+class TorchRuntime(Runtime):
+    name = "torch"
+
+    def __init__(self, card: ModelCard, network: Any, device: str) -> None:
+        super().__init__(card)
+        self._network, self._device = network, device
+
+    def _infer(self, images: np.ndarray) -> Prediction:
+        import torch
+
+        with torch.inference_mode():
+            labels = self._network(torch.from_numpy(np.ascontiguousarray(images)).to(self._device))
+        return Prediction(labels.cpu().numpy())
+
+    def close(self) -> None:
+        self._network = None
+
+
+def load(card: ModelCard, device: str = "auto") -> TorchRuntime:
+    """Build the card's network and load its weights.
+
+    ``device``: auto (the GPU if there is one), cpu, or PyTorch's own names. Raises ValueError for a device or network
+    that is not there, CardError where the weights are damaged or of another network.
+    """
+    import torch
+
+    target = device
+    if device in ("auto", "gpu"):
+        target = "cuda" if torch.cuda.is_available() else "cpu"
+    if target.startswith("cuda") and not torch.cuda.is_available() or (device == "gpu" and target == "cpu"):
+        raise ValueError("device '{}': PyTorch finds no GPU here; choose auto or cpu".format(device))
+    network = load_network(card)
+    from seg_node.networks._deployed import Deployed
+
+    deployed = Deployed(network, card.mean, card.std, card.scale).eval().to(target)
+    return TorchRuntime(card, deployed, target)
+
+
+def load_network(card: ModelCard) -> Any:
+    """Return the card's network in eval mode on the CPU, with its weights: normalised floats to logits."""
+    from seg_node import networks
+
+    path = card.file("torch")
+    network = networks.build(card.network, card.classes, **card.options)
+    try:
+        network.load_state_dict(read_weights(path))
+    except RuntimeError as error:
+        raise CardError("{}: holds no weights of {} with {} classes and options {}: {}".format(
+            path, card.network, card.classes, card.options, error)) from error
+    return network.eval()
+
+
+def read_weights(path: Any) -> Dict[str, Any]:
+    """Read a state dict; tensors only, nothing in the file is run. Raises CardError where it holds anything else."""
+    import torch
+
+    try:
+        state = torch.load(str(path), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise CardError("{}: no PyTorch weights, or a damaged file: {}".format(path, str(error).splitlines()[0])) from error
+    if not isinstance(state, dict):
+        raise CardError("{}: holds a {}, not a state dict".format(path, type(state).__name__))
+    return state

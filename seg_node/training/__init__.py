@@ -1,0 +1,1 @@
+"""Training: recipe, augmentation, losses and the loop (Lightning)."""

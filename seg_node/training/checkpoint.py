@@ -1,0 +1,74 @@
+"""What a training writes: checkpoints that are whole or absent, weights alone, and how they came to be."""
+
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+import yaml
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from seg_node.training.recipe import Recipe
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes beside and renames, so that a kill in the middle leaves the previous checkpoint in place."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Optional[Any] = None) -> None:
+        partial = f"{path}.partial"
+        super().save_checkpoint(checkpoint, partial, storage_options)
+        os.replace(partial, path)
+
+
+def save_weights(state: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write a network's state dict, tensors only, whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    torch.save({key: tensor.detach().cpu().clone() for key, tensor in state.items()}, partial)
+    os.replace(partial, path)
+
+
+def fingerprint(data: Optional[Path]) -> str:
+    """Return a digest of the names and sizes of all files under ``data``; "none" without a folder."""
+    if data is None:
+        return "none"
+    digest = hashlib.sha256()
+    for path in sorted(p for p in Path(data).rglob("*") if p.is_file()):
+        digest.update(f"{path.relative_to(data)}\0{path.stat().st_size}\n".encode())
+    return digest.hexdigest()
+
+
+def provenance(recipe: Recipe, data: Optional[Path]) -> dict[str, Any]:
+    """Return what is needed to repeat a training, as plain values."""
+    return {
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "commit": _commit(),
+        "data_fingerprint": fingerprint(data),
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in ("torch", "lightning", "numpy")},
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores"
+                   + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
+    }
+
+
+def write_provenance(folder: Path, recipe: Recipe, about: Mapping[str, Any]) -> None:
+    """Write ``recipe.yaml`` and ``run.yaml`` beside the weights."""
+    (folder / "recipe.yaml").write_text(recipe.as_text(), encoding="utf-8")
+    (folder / "run.yaml").write_text(yaml.safe_dump(dict(about), sort_keys=False), encoding="utf-8")
+
+
+def _commit() -> str:
+    """Return the source tree's git commit, with "+changes" where it is not clean; "unknown" outside git."""
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=Path(__file__).parent, text=True, check=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.strip()
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,81 @@
+"""Samples for the loop: drawn, augmented and handed over as tensors.
+
+What is drawn and how it is augmented follows from (seed, epoch, place) alone, so a resumed training sees what an
+uninterrupted one would have seen.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from seg_node.datasets import Sample, Split, open_split
+from seg_node.training.augment import augment, fit
+from seg_node.training.recipe import Augment, Recipe, Source
+
+Place = tuple[int, int, int]  # epoch, source, index
+
+
+class Cached:
+    """A split whose samples are kept in memory once read; decoding costs more than the network's step otherwise."""
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+        self._samples: list[Optional[Sample]] = [None] * len(split)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self._samples[index]
+        if sample is None:
+            sample = self._samples[index] = Sample(*self._split[index])
+        return sample
+
+
+def open_source(source: Source, recipe: Recipe, data: Optional[Path]) -> Cached:
+    return Cached(open_split(source.dataset, source.split, data, recipe.input.size))
+
+
+class TrainingSamples(Dataset):  # type: ignore[type-arg]
+    """Augmented samples by place: image uint8 (H, W, 3) BGR and label int64 (H, W)."""
+
+    def __init__(self, splits: Sequence[Cached], size: tuple[int, int], how: Optional[Augment], seed: int) -> None:
+        self._splits, self._size, self._how, self._seed = splits, size, how, seed
+
+    def __getitem__(self, place: Place) -> tuple[torch.Tensor, torch.Tensor]:
+        epoch, source, index = place
+        image, label, _ = self._splits[source][index]
+        image, label = fit(image, label, self._size)
+        if self._how is not None:
+            rng = np.random.default_rng((self._seed, epoch, source, index))
+            image, label = augment(image, label, self._how, rng)
+        return torch.from_numpy(image), torch.from_numpy(label.astype(np.int64))
+
+
+class EpochSampler(Sampler):  # type: ignore[type-arg]
+    """Places of one epoch, shuffled; the trainer calls ``set_epoch``. The last short batch is dropped."""
+
+    def __init__(self, splits: Sequence[Cached], sources: Sequence[Source], batch: int, seed: int) -> None:
+        self._splits, self._sources, self._batch, self._seed = splits, sources, batch, seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        drawn = sum(s.per_epoch or len(split) for s, split in zip(self._sources, self._splits, strict=True))
+        return max(drawn // self._batch, 1) * self._batch
+
+    def __iter__(self) -> Iterator[Place]:
+        rng = np.random.default_rng((self._seed, self._epoch))
+        places: list[Place] = []
+        for number, (source, split) in enumerate(zip(self._sources, self._splits, strict=True)):
+            count = source.per_epoch or len(split)
+            order = np.concatenate([rng.permutation(len(split)) for _ in range(-(-count // len(split)))])[:count]
+            places += [(self._epoch, number, int(index)) for index in order]
+        order = np.resize(rng.permutation(len(places)), len(self))
+        return iter([places[i] for i in order])

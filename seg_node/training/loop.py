@@ -1,0 +1,192 @@
+"""The training loop, on Lightning: a recipe and a data folder to checkpoints, weights and a card.
+
+Resumes by itself from ``last.ckpt`` in the output folder.
+"""
+
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any, Optional
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
+from torch.utils.data import DataLoader
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from seg_node import networks
+from seg_node.label_set import UNLABELLED, load_label_set
+from seg_node.training import checkpoint
+from seg_node.training.data import EpochSampler, TrainingSamples, open_source
+from seg_node.training.losses import build_loss, class_frequency
+from seg_node.training.recipe import Optimizer, Recipe, Schedule
+
+log = logging.getLogger(__name__)
+
+
+class Task(pl.LightningModule):
+    """One network under one recipe. Batches: images uint8 (N, H, W, 3) BGR, labels int64 (N, H, W)."""
+
+    def __init__(self, recipe: Recipe, frequency: np.ndarray) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.network = networks.build(recipe.network.name, len(frequency), **recipe.network.options)
+        self.loss = build_loss(recipe.loss, frequency)
+        self.confusion = MulticlassConfusionMatrix(len(frequency), ignore_index=UNLABELLED)
+        self.register_buffer("mean", torch.tensor(recipe.input.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(recipe.input.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = (images.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+        return self.network(x.contiguous())  # type: ignore[no-any-return]
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> torch.Tensor:
+        images, labels = batch
+        loss: torch.Tensor = self.loss(self(images).float(), labels)
+        self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=True)
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        for name, parameter in self.network.named_parameters():
+            if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
+                raise FloatingPointError(f"gradient of {name} is not finite at step {self.global_step}; the last whole "
+                                         "epoch is in last.ckpt: go on with precision=32-true")
+
+    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> None:
+        images, labels = batch
+        self.confusion.update(self(images).argmax(1), labels)
+
+    def on_validation_epoch_end(self) -> None:
+        matrix = self.confusion.compute().double()
+        self.confusion.reset()
+        hit = matrix.diag()
+        iou = hit / (matrix.sum(0) + matrix.sum(1) - hit)
+        self.log("miou", torch.nanmean(iou).float(), prog_bar=True)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = build_optimizer(self.network, self.recipe.optimizer)
+        steps = int(self.trainer.estimated_stepping_batches)
+        return build_schedule(optimizer, self.recipe.schedule, self.recipe.optimizer.lr, steps)
+
+
+def build_optimizer(network: nn.Module, how: Optimizer) -> torch.optim.Optimizer:
+    """Build the recipe's optimizer. Raises ValueError for one that there is not."""
+    parameters = network.parameters()
+    if how.name == "adam":
+        return torch.optim.Adam(parameters, how.lr, weight_decay=how.weight_decay)
+    if how.name == "adamw":
+        return torch.optim.AdamW(parameters, how.lr, weight_decay=how.weight_decay)
+    if how.name == "sgd":
+        return torch.optim.SGD(parameters, how.lr, how.momentum, weight_decay=how.weight_decay)
+    raise ValueError(f"optimizer.name is {how.name!r}; choose from adam, adamw, sgd")
+
+
+def build_schedule(optimizer: torch.optim.Optimizer, how: Schedule, lr: float, steps: int) -> Any:
+    """Return what Lightning's configure_optimizers returns. Raises ValueError for an unknown schedule."""
+    if how.name == "constant":
+        return optimizer
+    if how.name == "plateau":
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=how.factor, patience=how.patience)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "loss_epoch"}}
+    if how.name == "one_cycle":
+        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=how.warm_up)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+    raise ValueError(f"schedule.name is {how.name!r}; choose from constant, plateau, one_cycle")
+
+
+class EpochLine(Callback):
+    """Prints a line an epoch: loss, mIoU, seconds waited for data, and the time left."""
+
+    def __init__(self) -> None:
+        self._first: Optional[int] = None
+        self._waited = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        if self._first is None:
+            self._first, self._begun = trainer.current_epoch, time.monotonic()
+        self._waited, self._epoch_begun = 0.0, time.monotonic()
+        self._ready = time.monotonic()
+
+    def on_train_batch_start(self, trainer: pl.Trainer, task: pl.LightningModule, batch: Any, index: int) -> None:
+        self._waited += time.monotonic() - self._ready
+
+    def on_train_batch_end(self, trainer: pl.Trainer, task: pl.LightningModule, outputs: Any, batch: Any, index: int) -> None:
+        self._ready = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        now, done = time.monotonic(), trainer.current_epoch + 1
+        total = trainer.max_epochs or done
+        left = (now - self._begun) / (done - (self._first or 0)) * (total - done)
+        metrics = trainer.callback_metrics
+        print(f"epoch {done}/{total}  loss {float(metrics['loss_epoch']):.4f}  "
+              f"mIoU {100 * float(metrics.get('miou', math.nan)):.2f} %  {now - self._epoch_begun:.0f} s, "
+              f"{self._waited:.1f} s of them waiting for data  {left / 60:.0f} min left", flush=True)
+
+
+def train(recipe: Recipe, data: Optional[Path], out: Path, workers: int = 1) -> Path:
+    """Train until the recipe's last epoch and return the folder, which then holds
+
+    ``last.ckpt``, ``best.ckpt`` (highest validation mIoU), ``weights.pt`` (the best epoch's weights, tensors
+    only), ``recipe.yaml``, ``run.yaml`` and TensorBoard's logs. A folder with a ``last.ckpt`` is gone on with.
+    Raises ValueError where the folder holds another recipe, DatasetError for bad data.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    written = out / "recipe.yaml"
+    if (out / "last.ckpt").exists() and written.read_text(encoding="utf-8") != recipe.as_text():
+        raise ValueError(f"{out}: holds a training of another recipe; choose another --out, or delete it")
+    pl.seed_everything(recipe.seed, verbose=False)
+    classes = load_label_set(recipe.label_set).count
+    splits = [open_source(source, recipe, data) for source in recipe.train]
+    frequency = np.full(classes, 1 / classes)
+    if recipe.loss.class_weights:  # the first source's: it is the one that is scored
+        frequency = class_frequency((splits[0][i].label for i in range(len(splits[0]))), classes)
+    about = checkpoint.provenance(recipe, data)
+    checkpoint.write_provenance(out, recipe, about)
+
+    best = ModelCheckpoint(out, "best", monitor="miou", mode="max", enable_version_counter=False)
+    trainer = _trainer(recipe, out, best)
+    last = out / "last.ckpt"
+    begun = time.monotonic()
+    trainer.fit(Task(recipe, frequency), _loader(recipe, splits, workers), _validation(recipe, data, workers),
+                ckpt_path=last if last.exists() else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    kept = torch.load(out / "best.ckpt", map_location="cpu", weights_only=True)
+    prefix = "network."
+    weights = {key[len(prefix):]: tensor for key, tensor in kept["state_dict"].items() if key.startswith(prefix)}
+    checkpoint.save_weights(weights, out / "weights.pt")
+    about |= {"epochs": recipe.epochs, "best_epoch": kept["epoch"] + 1, "best_miou": float(best.best_model_score or 0),
+              "hours_of_last_run": round((time.monotonic() - begun) / 3600, 2)}
+    checkpoint.write_provenance(out, recipe, about)
+    return out
+
+
+def _trainer(recipe: Recipe, out: Path, best: ModelCheckpoint) -> pl.Trainer:
+    last = ModelCheckpoint(out, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    callbacks: list[Callback] = [EpochLine(), best, last]
+    if recipe.ema:
+        callbacks.append(EMAWeightAveraging(decay=recipe.ema))
+    return pl.Trainer(
+        max_epochs=recipe.epochs, precision=recipe.precision, callbacks=callbacks, default_root_dir=out,  # type: ignore[arg-type]
+        plugins=[checkpoint.WholeCheckpoints()], logger=TensorBoardLogger(out, name="", version="tensorboard"),
+        check_val_every_n_epoch=recipe.validate_every, gradient_clip_val=recipe.gradient_clip,
+        log_every_n_steps=10, num_sanity_val_steps=0, enable_model_summary=False)
+
+
+def _loader(recipe: Recipe, splits: list[Any], workers: int) -> DataLoader[Any]:
+    samples = TrainingSamples(splits, recipe.input.size, recipe.augment, recipe.seed)
+    sampler = EpochSampler(splits, recipe.train, recipe.batch_size, recipe.seed)
+    return DataLoader(samples, recipe.batch_size, sampler=sampler, drop_last=True, num_workers=workers,
+                      persistent_workers=workers > 0)
+
+
+def _validation(recipe: Recipe, data: Optional[Path], workers: int) -> DataLoader[Any]:
+    split = open_source(recipe.validate, recipe, data)
+    samples = TrainingSamples([split], recipe.input.size, None, recipe.seed)
+    places = [(0, 0, index) for index in range(len(split))]
+    return DataLoader(samples, min(recipe.batch_size, 4), sampler=places, num_workers=workers,
+                      persistent_workers=workers > 0)
