@@ -1,0 +1,64 @@
+"""What a process must set, before rclpy is imported, to send and receive large images well.
+
+Does not import rclpy. Call ``prepare_transport()`` first thing in ``main()``.
+"""
+
+import ctypes
+import os
+import shutil
+from typing import Optional
+
+from seg_node.share import share_path
+
+# Fast DDS 2 (Humble, Jazzy) reads the first name, Fast DDS 3 (Kilted and later) the second.
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+_PROFILE_FILES = ("DEFAULT_FASTRTPS_PROFILES.xml", "DEFAULT_FASTDDS_PROFILES.xml")  # read from the working folder
+_SHARED_MEMORY_NEEDED = 96 << 20  # bytes free: three processes' segments of config/fastdds.xml
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
+
+
+def prepare_transport() -> Optional[str]:
+    """Tune malloc, and point Fast DDS at ``config/fastdds.xml`` unless the user has chosen otherwise.
+
+    Returns the path of the profile that is now in force, or None where this left things as they were: another
+    middleware, the user's own Fast DDS settings, or a small /dev/shm (Docker's stock 64 MB; use --shm-size).
+    """
+    tune_malloc()
+    if _user_has_chosen() or not _room_for_segments():
+        return None
+    profile = str(share_path("config/fastdds.xml"))
+    for variable in PROFILE_VARIABLES:
+        os.environ[variable] = profile
+    return profile
+
+
+def tune_malloc() -> bool:
+    """Keep the memory of freed images in the process; returns whether glibc took it.
+
+    Otherwise each image is mapped, zeroed page by page and unmapped again: 8 ms of a 1080p frame. One arena,
+    as the thresholds act on the main one only.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):  # no glibc
+        return False
+    # Older glibc refuses thresholds over half a heap, 32 MB.
+    threshold = mallopt(_M_MMAP_THRESHOLD, 1 << 30) or mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+    return bool(threshold and mallopt(_M_TRIM_THRESHOLD, 1 << 30) and mallopt(_M_ARENA_MAX, 1))
+
+
+def _user_has_chosen() -> bool:
+    ours = str(share_path("config/fastdds.xml"))  # set already where this process was started by one of ours
+    if any(os.environ.get(variable, ours) != ours for variable in PROFILE_VARIABLES):
+        return True
+    if "FASTDDS_BUILTIN_TRANSPORTS" in os.environ or any(os.path.exists(name) for name in _PROFILE_FILES):
+        return True
+    return "fastrtps" not in os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
+
+
+def _room_for_segments() -> bool:
+    try:
+        return shutil.disk_usage("/dev/shm").free >= _SHARED_MEMORY_NEEDED
+    except OSError:  # not Linux
+        return False
