@@ -4,7 +4,7 @@ A sprite is a list of levels, largest first, each (colour uint8 (H, W, 3), mask 
 The colour runs on a little outside the mask, so that filtering draws no seam. Drawn once, then shared.
 """
 
-from functools import lru_cache
+from functools import cache
 
 import cv2
 import numpy as np
@@ -66,7 +66,7 @@ def _tone(colour, gain):
     return tuple(min(255.0, c * gain) for c in colour)
 
 
-@lru_cache(maxsize=None)
+@cache
 def car_end(body, paint, front):
     """A car from ahead or behind, 1.8 m wide and 1.5 m high (6 to 5)."""
     rng = np.random.default_rng(1000 + body * 100 + paint * 10 + front)
@@ -101,7 +101,7 @@ def car_end(body, paint, front):
     return d.levels(rng, 0.03)
 
 
-@lru_cache(maxsize=None)
+@cache
 def car_side(body, paint, nose_right):
     """The flank of a car, 4.2 m long and 1.5 m high (14 to 5)."""
     rng = np.random.default_rng(2000 + body * 100 + paint * 10)
@@ -128,7 +128,7 @@ def car_side(body, paint, nose_right):
     return [(np.ascontiguousarray(c[:, ::-1]), np.ascontiguousarray(m[:, ::-1])) for c, m in levels]
 
 
-@lru_cache(maxsize=None)
+@cache
 def person(kind, step):
     """A walker, 0.9 m by 1.8 m (1 to 2), in one of STEPS steps."""
     rng = np.random.default_rng(3000 + kind)
@@ -154,7 +154,7 @@ def person(kind, step):
     return d.levels(rng, 0.08)
 
 
-@lru_cache(maxsize=None)
+@cache
 def rider(kind, step, front):
     """A cyclist from ahead or behind, half turned so that both wheels show; 1.1 m by 1.9 m (0.58 to 1)."""
     rng = np.random.default_rng(4000 + kind)
@@ -184,7 +184,7 @@ def rider(kind, step, front):
     return d.levels(rng, 0.06)
 
 
-@lru_cache(maxsize=None)
+@cache
 def tree(kind):
     """A tree with a full crown, 5.2 m by 6.5 m (4 to 5)."""
     rng = np.random.default_rng(5000 + kind)
@@ -215,7 +215,7 @@ def tree(kind):
     return d.levels(rng, 0.03)
 
 
-@lru_cache(maxsize=None)
+@cache
 def lamp(kind):
     """A street lamp, 2.2 m by 7 m (22 to 70), its shaft 0.30 m."""
     rng = np.random.default_rng(6000 + kind)
@@ -230,7 +230,7 @@ def lamp(kind):
     return d.levels(rng, 0.05)
 
 
-@lru_cache(maxsize=None)
+@cache
 def post(kind):
     """A plain post that carries a sign, 0.26 m by 2.6 m (1 to 10)."""
     rng = np.random.default_rng(6100 + kind)
@@ -242,7 +242,7 @@ def post(kind):
     return d.levels(rng, 0.04)
 
 
-@lru_cache(maxsize=None)
+@cache
 def sign(kind):
     """A traffic sign or light (levels, width in metres, height in metres)."""
     rng = np.random.default_rng(7000 + kind)
@@ -286,7 +286,7 @@ def sign(kind):
     return d.levels(rng, 0.03), size
 
 
-@lru_cache(maxsize=None)
+@cache
 def shadow():
     """A soft dark patch: gain uint8 (64, 64), 255 is no shadow."""
     y, x = np.mgrid[-1:1:64j, -1:1:64j]

@@ -3,7 +3,7 @@
 Everything is drawn once per process from fixed seeds and shared by all drives. Images are uint8 BGR.
 """
 
-from functools import lru_cache
+from functools import cache
 
 import cv2
 import numpy as np
@@ -90,7 +90,7 @@ def _pavement(rng, style, height, width):
     return image
 
 
-@lru_cache(maxsize=None)
+@cache
 def ground(style):
     """The ground of one style as levels [(image, texels per metre across, along)].
 
@@ -168,7 +168,7 @@ def _shop(rng, image, top):
             cv2.rectangle(image, (left, top + 28), (left + wide, height - 12), (30, 30, 32), 3)
 
 
-@lru_cache(maxsize=None)
+@cache
 def facade(index):
     """Levels of a facade of four bays, 512 x 512, and its number of floors."""
     rng = np.random.default_rng(200 + index)
@@ -216,7 +216,7 @@ def facade(index):
     return halves(image), floors
 
 
-@lru_cache(maxsize=None)
+@cache
 def gable(index):
     """Levels of the blind side wall that goes with a facade, 256 x 256."""
     rng = np.random.default_rng(300 + index)
@@ -227,7 +227,7 @@ def gable(index):
     return halves(image)
 
 
-@lru_cache(maxsize=None)
+@cache
 def roof(index):
     """Levels of a tiled roof, 128 x 256."""
     rng = np.random.default_rng(400 + index)
@@ -235,7 +235,7 @@ def roof(index):
     return halves(image)
 
 
-@lru_cache(maxsize=None)
+@cache
 def fence(index):
     """Levels of a fence panel that one cannot see through, 128 x 256."""
     rng = np.random.default_rng(500 + index)
@@ -253,7 +253,7 @@ def fence(index):
     return halves(image)
 
 
-@lru_cache(maxsize=None)
+@cache
 def sky(index):
     """Clouds over a gradient, 256 x 1024; its left and right ends meet."""
     rng = np.random.default_rng(600 + index)
@@ -271,7 +271,7 @@ def sky(index):
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-@lru_cache(maxsize=None)
+@cache
 def skyline(index):
     """What closes the view far away: colour (128, 2048, 3) and label (128, 2048), 0 where sky shows."""
     rng = np.random.default_rng(700 + index)
