@@ -13,6 +13,8 @@ import torch
 import yaml
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
+from seg_node.label_set import load_label_set
+from seg_node.model_card import CARD_NAME, sha256, write_card
 from seg_node.training.recipe import Recipe
 
 
@@ -60,6 +62,28 @@ def write_provenance(folder: Path, recipe: Recipe, about: Mapping[str, Any]) -> 
     """Write ``recipe.yaml`` and ``run.yaml`` beside the weights."""
     (folder / "recipe.yaml").write_text(recipe.as_text(), encoding="utf-8")
     (folder / "run.yaml").write_text(yaml.safe_dump(dict(about), sort_keys=False), encoding="utf-8")
+
+
+def publish(folder: Path, recipe: Recipe, about: Mapping[str, Any]) -> None:
+    """Write the weights of ``best.ckpt`` with the card that makes the folder a model, and renew ``run.yaml``."""
+    kept = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)
+    prefix = "network."
+    weights = {key[len(prefix):]: tensor for key, tensor in kept["state_dict"].items() if key.startswith(prefix)}
+    save_weights(weights, folder / "weights.pt")
+    about = {**about, "epochs": recipe.epochs, "best_epoch": kept["epoch"] + 1}
+    write_provenance(folder, recipe, about)
+    sources = [{"dataset": s.dataset, "split": s.split} for s in recipe.train]
+    write_card(folder / CARD_NAME, {
+        "name": folder.resolve().name,
+        "network": {"name": recipe.network.name, "classes": load_label_set(recipe.label_set).count,
+                    "options": recipe.network.options},
+        "label_set": recipe.label_set,
+        "input": {"size": list(recipe.input.size), "channels": "bgr", "mean": list(recipe.input.mean),
+                  "std": list(recipe.input.std), "scale": 255},
+        "output": {"kind": "labels"},
+        "files": {"torch": {"path": "weights.pt", "sha256": sha256(folder / "weights.pt")}},
+        "training": {**about, "data": sources},
+    })
 
 
 def _commit() -> str:

@@ -131,7 +131,7 @@ def train(recipe: Recipe, data: Optional[Path], out: Path, workers: int = 1) -> 
     """Train until the recipe's last epoch and return the folder, which then holds
 
     ``last.ckpt``, ``best.ckpt`` (highest validation mIoU), ``weights.pt`` (the best epoch's weights, tensors
-    only), ``recipe.yaml``, ``run.yaml`` and TensorBoard's logs. A folder with a ``last.ckpt`` is gone on with.
+    only) with its ``card.yaml``, ``recipe.yaml``, ``run.yaml`` and TensorBoard's logs. A folder with a ``last.ckpt`` is gone on with.
     Raises ValueError where the folder holds another recipe, DatasetError for bad data.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -155,13 +155,8 @@ def train(recipe: Recipe, data: Optional[Path], out: Path, workers: int = 1) -> 
                 ckpt_path=last if last.exists() else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    kept = torch.load(out / "best.ckpt", map_location="cpu", weights_only=True)
-    prefix = "network."
-    weights = {key[len(prefix):]: tensor for key, tensor in kept["state_dict"].items() if key.startswith(prefix)}
-    checkpoint.save_weights(weights, out / "weights.pt")
-    about |= {"epochs": recipe.epochs, "best_epoch": kept["epoch"] + 1, "best_miou": float(best.best_model_score or 0),
-              "hours_of_last_run": round((time.monotonic() - begun) / 3600, 2)}
-    checkpoint.write_provenance(out, recipe, about)
+    about["hours_of_last_run"] = round((time.monotonic() - begun) / 3600, 2)
+    checkpoint.publish(out, recipe, about)
     return out
 
 

@@ -1,0 +1,47 @@
+"""``seg-node SUBCOMMAND``: each file here is a subcommand, found by its name.
+
+A subcommand has a docstring (its help), ``add_arguments(parser)`` and ``run(arguments) -> exit code``, and only
+parses: what it does lies elsewhere. Heavy libraries are imported inside ``run``.
+"""
+
+import argparse
+import logging
+import sys
+from typing import Optional
+
+from seg_node import __version__, plugins
+
+
+def main(words: Optional[list[str]] = None) -> int:
+    """Run a subcommand. Returns 0 if it did what was asked, 1 if it could not, 2 for wrong arguments."""
+    arguments = _parser().parse_args(words)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s")
+    logging.getLogger("seg_node").setLevel(logging.INFO)
+    try:
+        code: int = arguments.run(arguments)
+    except KeyboardInterrupt:
+        print("seg-node: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+    except (OSError, ValueError, RuntimeError, ImportError, FloatingPointError) as error:
+        if arguments.debug:
+            raise
+        print(f"seg-node {arguments.command}: {error}", file=sys.stderr)
+        return 1
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("seg-node", description="Real-time semantic segmentation for ROS 2.")
+    parser.add_argument("--version", action="version", version=f"seg-node {__version__}")
+    subcommands = parser.add_subparsers(dest="command", metavar="SUBCOMMAND", required=True)
+    for name in plugins.names(__name__):
+        module = plugins.load(__name__, name)
+        text = module.__doc__ or ""
+        sub = subcommands.add_parser(name, help=text.splitlines()[0], description=text,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        module.add_arguments(sub)
+        sub.set_defaults(run=module.run)
+    return parser
