@@ -1,7 +1,7 @@
-"""Draws surfaces and sprites in perspective, colour and label with one mask. Knows no traffic and no time.
+"""Draws surfaces and sprites in perspective, colour and label with one mask; knows no traffic.
 
-Coordinates: z metres ahead of the camera along the road, u metres right of the road's middle, h metres up.
-The road bends: `bend(z)` is how far its middle lies right of the camera's axis at z.
+Coordinates: z metres ahead of the camera along the road, u metres right of the road's middle,
+h metres up. The road bends: `bend(z)` is how far its middle lies right of the camera's axis at z.
 """
 
 import cv2
@@ -40,12 +40,14 @@ class Canvas:
     def sky(self, index, drift, turn):
         """Fill the upper part; `drift` and `turn` shift it sideways, in sky columns and pixels."""
         rows = min(self.height, max(1, int(self.horizon) + 4))
-        picture = textures.sky(index)
+        if self.horizon < 1:
+            return
         step = 0.42 / self.unit
-        matrix = np.float32([[step, 0, drift - turn * step], [0, 250.0 / max(rows, 1), 2]])
-        self.image[:rows] = cv2.warpAffine(
-            picture, matrix, (self.width, rows), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_WRAP)
+        matrix = np.float32([[2 * step, 0, drift - turn * step], [0, 2 * 240.0 / rows, 8]])
+        half = (self.width + 1) // 2, (rows + 1) // 2  # clouds are soft: half the pixels do
+        picture = cv2.warpAffine(textures.sky(index), matrix, half, borderMode=cv2.BORDER_WRAP,
+                                 flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        self.image[:rows] = cv2.resize(picture, (self.width, rows))
 
     def skyline(self, index, turn):
         """Buildings and trees at the end of the view, from the horizon up."""
@@ -62,12 +64,14 @@ class Canvas:
         colour, label = (cv2.warpAffine(picture, matrix, size, flags=flag | cv2.WARP_INVERSE_MAP,
                                         borderMode=cv2.BORDER_WRAP)
                          for picture, flag in zip(textures.skyline(index),
-                                                  (cv2.INTER_LINEAR, cv2.INTER_NEAREST)))
+                                                  (cv2.INTER_LINEAR, cv2.INTER_NEAREST),
+                                                  strict=True))
         colour = cv2.convertScaleAbs(colour, alpha=0.6 * self.light, beta=70)
-        self._stamp(colour, (label > 0).astype(np.uint8), slice(top, bottom), slice(0, self.width), label)
+        self._stamp(colour, (label > 0).astype(np.uint8), slice(top, bottom), slice(0, self.width),
+                    label)
 
     def ground(self, style, half_width, distance, tile_of, shade):
-        """Road, kerbs and pavements. `tile_of(n)` picks a tile; `shade(s, side)` gives light, arrays."""
+        """Road, kerbs, pavements. `tile_of(n)` picks a tile, `shade(s, u)` gives the light."""
         first = int(max(0, np.ceil(self.horizon + self.focal * self.camera_height / (FAR * 1.2))))
         rows = np.arange(first, self.height, dtype=np.float32)
         if not len(rows):
@@ -83,7 +87,8 @@ class Canvas:
         per_metre = textures.PIXELS_PER_METRE
         road_start = per_metre * textures.PAVEMENT_METRES + textures.GAP
         stretch = per_metre * textures.ROAD_METRES / 2 / half_width
-        across = np.where(on_road, u * np.float32(stretch) + np.float32(road_start + stretch * half_width),
+        on = (u + np.float32(half_width)) * np.float32(stretch) + np.float32(road_start)
+        across = np.where(on_road, on,
                           np.minimum((aside - np.float32(half_width)) * np.float32(per_metre),
                                      np.float32(per_metre * textures.PAVEMENT_METRES - 3)))
         s = distance + z
@@ -103,7 +108,8 @@ class Canvas:
             picture, fold_x, fold_y = textures.ground(style)[number]
             band = slice(where[0], where[-1] + 1)
             map_x = across[band] * np.float32(1 / fold_x) - np.float32(0.5)
-            map_y = np.repeat((along[band] / fold_y - 0.5)[:, None], self.width, 1).astype(np.float32)
+            map_y = np.repeat((along[band] / fold_y - 0.5)[:, None], self.width,
+                              1).astype(np.float32)
             out[band] = cv2.remap(picture, map_x, map_y, cv2.INTER_LINEAR,
                                   borderMode=cv2.BORDER_REPLICATE)
         coarse = np.ascontiguousarray(u[::8, ::8])
@@ -124,7 +130,7 @@ class Canvas:
     def quad(self, levels, corners, source, value, gain=1.0, mask_levels=None, outline=None):
         """A flat textured surface.
 
-        corners: four (z, u, h), going round: top left, top right, bottom right, bottom left of the texture;
+        corners: four (z, u, h), going round from the top left of the texture;
         source: (x0, y0, x1, y1), the part of the texture used, in shares of its size;
         outline: points (z, u, h) in the same plane that bound what is drawn, where not the corners.
         """
@@ -142,7 +148,8 @@ class Canvas:
             number += 1
         picture = levels[number]
         height, width = picture.shape[:2]
-        sx0, sy0, sx1, sy1 = (source[0] * width, source[1] * height, source[2] * width, source[3] * height)
+        sx0, sy0, sx1, sy1 = (source[0] * width, source[1] * height, source[2] * width,
+                              source[3] * height)
         inside = np.float32([(sx0, sy0), (sx1, sy0), (sx1, sy1), (sx0, sy1)]) - np.float32(0.5)
         shift = np.float32([x0, y0])
         matrix = cv2.getPerspectiveTransform(inside, points - shift)
@@ -153,7 +160,8 @@ class Canvas:
         colour = cv2.convertScaleAbs(colour, alpha=scale, beta=offset)
         if mask_levels is None:
             mask = np.zeros(size[::-1], np.uint8)
-            bound = points if outline is None else np.array([self.project(*p) for p in outline], np.float32)
+            bound = points if outline is None else np.array([self.project(*p) for p in outline],
+                                                            np.float32)
             fixed = np.round(np.clip(bound - shift, -8000, 8000) * 16).astype(np.int32)
             cv2.fillConvexPoly(mask, fixed, 255, shift=4)
         else:
@@ -164,8 +172,8 @@ class Canvas:
     def sprite(self, levels, z, u, base, width, height, value, least, gain=1.0):
         """An upright picture facing the camera, its foot at height `base`; metres.
 
-        Thinner than `least` pixels (of a 480 pixel wide image) it is not drawn; a little above that it
-        fades in, and has its class from the middle of the fade on.
+        Thinner than `least` pixels (of a 480 pixel wide image) it is not drawn; a little above
+        that it fades in, and has its class from the middle of the fade on.
         """
         scale = self.focal / z
         presence = (min(width, height) * scale / (least * self.unit) - 1) / 0.06
@@ -183,7 +191,8 @@ class Canvas:
             number += 1
         picture, mask = levels[number]
         fx, fy = picture.shape[1] / (width * scale), picture.shape[0] / (height * scale)
-        matrix = np.float32([[fx, 0, (x0 + 0.5 - left) * fx - 0.5], [0, fy, (y0 + 0.5 - top) * fy - 0.5]])
+        matrix = np.float32([[fx, 0, (x0 + 0.5 - left) * fx - 0.5],
+                             [0, fy, (y0 + 0.5 - top) * fy - 0.5]])
         size = (x1 - x0, y1 - y0)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         colour = cv2.warpAffine(picture, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
@@ -208,7 +217,8 @@ class Canvas:
         z0 = max(z0, NEAR * 1.5)
         if z1 <= z0 or z0 > 60:
             return
-        points = np.array([self.project(z, u, 0) for z, u in ((z1, u0), (z1, u1), (z0, u1), (z0, u0))],
+        points = np.array([self.project(z, u, 0) for z,
+                           u in ((z1, u0), (z1, u1), (z0, u1), (z0, u0))],
                           np.float32)
         low, high = points.min(0), points.max(0)
         x0, y0 = max(0, int(low[0])), max(0, int(low[1]))

@@ -1,10 +1,12 @@
-"""What stands where along the endless road. Knows no pixels: it yields things to draw for a place and time.
+"""What stands where along the endless road, as things to draw for a place and time.
 
-Every property of the n-th lot or walker is a hash of (seed, stream, n), so the road never ends nor repeats.
+Every property of the n-th lot or walker is a hash of (seed, stream,
+                                                       n), so that the road neither ends
+nor repeats. It knows no pixels.
 """
 
 import math
-from functools import partial
+from functools import lru_cache, partial
 
 from seg_node.datasets import _street_sprites as sprites
 from seg_node.datasets import _street_textures as textures
@@ -15,6 +17,7 @@ _MASK = (1 << 64) - 1
 LOT = 12.0  # metres of a lot, on average
 
 
+@lru_cache(maxsize=1 << 15)  # a drive asks for the same few hundred again, frame after frame
 def unit(*keys):
     """A number in [0, 1) that depends on the integers given and on nothing else."""
     value = 0x9E3779B97F4A7C15
@@ -42,7 +45,8 @@ class Layout:
         self.sunny_side = 1 if pick(8) < 0.5 else -1
         self.contrast = 0.05 + 0.22 * pick(9)
         self.fences = 0.40 + 0.25 * pick(10)
-        self.waves = [((2.0 + 4.0 * pick(20 + k)) * (1, 0.5)[k], (210.0, 97.0)[k] * (0.8 + 0.5 * pick(30 + k)),
+        self.waves = [((2.0 + 4.0 * pick(20 + k)) * (1, 0.5)[k],
+                       (210.0, 97.0)[k] * (0.8 + 0.5 * pick(30 + k)),
                        6.28 * pick(40 + k)) for k in range(2)]
 
     def middle(self, s):
@@ -114,11 +118,14 @@ class Layout:
             near = max(z0, NEAR)
             canvas.quad(textures.roof(int(pick(10) * textures.ROOFS)),
                         [(z1, side * (front + 4), ridge), (near, side * (front + 4), ridge),
-                         (near, inner, high), (z1, inner, high)], (0, 0, 1, 1), BUILDING, gain * 0.95)
+                         (near, inner, high), (z1, inner, high)], (0, 0, 1, 1), BUILDING,
+                        gain * 0.95)
         if z0 > NEAR:
             corners = [(z0, inner, ridge), (z0, outer, ridge), (z0, outer, 0), (z0, inner, 0)]
-            outline = [(z0, inner, high), (z0, side * (front + 4), ridge), (z0, outer, high), *corners[2:]]
-            canvas.quad(textures.gable(style), corners, (0, 0, 1, 1), BUILDING, 0.82 * gain, outline=outline)
+            outline = [(z0, inner, high), (z0, side * (front + 4), ridge), (z0, outer, high),
+                       *corners[2:]]
+            canvas.quad(textures.gable(style), corners, (0, 0, 1, 1), BUILDING, 0.82 * gain,
+                        outline=outline)
         near = max(z0, NEAR)
         bays = max(2, min(4, round((z1 - z0) / 3.2))) / 4
         cut = bays * (near - z0) / (z1 - z0)
@@ -168,7 +175,7 @@ class Layout:
             if z < NEAR * 2 or pick(2) > 0.65:
                 continue
             way = 1 if pick(3) < 0.5 else -1
-            u = self.camera_u + way * 1.5 * (3.2 - z / self.speed)  # past our lane well before we come
+            u = self.camera_u + way * 1.5 * (3.2 - z / self.speed)  # gone before we come
             u = max(-self.half_width - 1.0, min(self.half_width + 1.0, u))
             kind = int(pick(4) * sprites.PEOPLE)
             out.append((z, partial(_person, kind, int(time * 5) % sprites.STEPS, z, u, 1.74)))
@@ -184,33 +191,37 @@ class Layout:
                                            side * (self.half_width + 0.25))))
 
     def _moving(self, out, s, time):
-        """Cars and cyclists, each stream at one speed: a lattice of slots that moves along the road."""
+        """Cars and cyclists: each stream is a lattice of slots that moves at one speed."""
         place = s + 8.5 * time
         for n in range(int(place // 19) - 1, int((place + 45) // 19) + 1):
             pick = partial(unit, self.seed, 9, n)
             z = 19.0 * n + 8 * pick(1) - place
             if pick(2) < self.traffic:
                 out.append((z, partial(_car, int(pick(3) * sprites.BODIES),
-                                       int(pick(4) * len(sprites.PAINTS)), True, z, 0.36 * self.half_width)))
+                                       int(pick(4) * len(sprites.PAINTS)), True, z,
+                                       0.36 * self.half_width)))
         for which, speed, gap, reach in ((10, 3.6, 17.0, -0.9), (11, -4.2, 15.0, 0.85)):
             place = s - speed * time
             for n in range(int(place // gap) - 1, int((place + 30) // gap) + 1):
                 pick = partial(unit, self.seed, which, n)
                 z = gap * n + 8 * pick(1) - place
                 if z > NEAR * 1.5 and pick(2) < 0.45 + 0.4 * self.traffic:
-                    u = math.copysign(self.half_width + (-abs(reach)), reach)
+                    u = math.copysign(self.half_width - abs(reach), reach)
                     step = int(time * 6 + 4 * pick(3)) % sprites.STEPS
-                    out.append((z, partial(_rider, int(pick(4) * sprites.RIDERS), step, speed < 0, z, u)))
+                    out.append((z, partial(_rider, int(pick(4) * sprites.RIDERS), step, speed < 0,
+                                           z, u)))
         if unit(self.seed, 12) < 0.6 * self.traffic + 0.1:  # one car ahead, now nearer, now farther
             z = 20 + 8 * math.sin(0.23 * time + 6 * unit(self.seed, 13)) + 4 * math.sin(0.11 * time)
             out.append((z, partial(_car, int(unit(self.seed, 14) * sprites.BODIES),
-                                   int(unit(self.seed, 15) * len(sprites.PAINTS)), False, z, self.camera_u)))
+                                   int(unit(self.seed, 15) * len(sprites.PAINTS)), False, z,
+                                   self.camera_u)))
 
 
 def _panel(kind, side, u, z0, z1, high, gain, canvas):
     near, far = (z0, u, high), (z1, u, high)
     left, right = (near, far) if side < 0 else (far, near)
-    canvas.quad(textures.fence(kind), [left, right, (*right[:2], 0), (*left[:2], 0)], (0, 0, 1, 1), FENCE, gain)
+    canvas.quad(textures.fence(kind), [left, right, (*right[:2], 0), (*left[:2], 0)], (0, 0, 1, 1),
+                FENCE, gain)
 
 
 def _tree(kind, z, u, scale, gain, canvas):
@@ -223,11 +234,8 @@ def _tree(kind, z, u, scale, gain, canvas):
 def _lamp(kind, z, u, side, canvas):
     if 0.30 * canvas.focal / z < 5 * canvas.unit:
         return
-    levels = sprites.lamp(kind)
-    if side > 0:  # the arm reaches over the road, to the left of its shaft
-        canvas.sprite(levels, z, u - 0.44 + 0.5, 0, 2.2 * 0.86, 7.0 * 0.86, POLE, 20)
-    else:
-        canvas.sprite(levels, z, u + 0.44 - 0.5, 0, 2.2 * 0.86, 7.0 * 0.86, POLE, 20)
+    # The arm reaches over the road.
+    canvas.sprite(sprites.lamp(kind, side < 0), z, u, 0, 2.2 * 0.86, 7.0 * 0.86, POLE, 20)
 
 
 def _sign(kind, tone, z, u, base, canvas):
@@ -265,20 +273,24 @@ def _car(body, paint, front, z, u, canvas):
         left, right = ((z, z + length) if side < 0 else (z + length, z))
         # The nose is at the far end of cars that drive our way.
         flank = sprites.car_side(body, paint, (side < 0) != front)
-        canvas.quad([c for c, _ in flank], [(left, top, high), (right, top, high), (right, low, 0), (left, low, 0)],
+        canvas.quad([c for c, _ in flank],
+                    [(left, top, high), (right, top, high), (right, low, 0), (left, low, 0)],
                     (0, 0, 1, 1), CAR, 0.92, [m for _, m in flank])
     if z < NEAR:
         return
-    colours, masks = zip(*sprites.car_end(body, paint, front))
-    deck, slant = sprites.DECKS[body] if not front else (1.1, 0.6)  # bonnet or boot, then the sloping window
+    colours, masks = zip(*sprites.car_end(body, paint, front), strict=True)
+    # Metres of bonnet or boot, and over how many the window slopes.
+    deck, slant = (1.25, 0.75) if front else sprites.DECKS[body]
     belt, half = 0.47, width / 2
     waist = high * (1 - belt)
     back = z + deck
     canvas.quad(colours, [(back + slant, u - half, high), (back + slant, u + half, high),
-                          (back, u + half, waist), (back, u - half, waist)], (0, 0, 1, belt), CAR, 1.0, masks)
+                          (back, u + half, waist), (back, u - half, waist)], (0, 0, 1, belt), CAR,
+                1.0, masks)
     if deck > 0.1:
         canvas.quad(colours, [(back, u - 0.88 * half, waist), (back, u + 0.88 * half, waist),
                               (z, u + 0.96 * half, waist), (z, u - 0.96 * half, waist)],
                     (0.32, 0.51, 0.68, 0.55), CAR, 1.12)
-    canvas.quad(colours, [(z, u - half, waist), (z, u + half, waist), (z, u + half, 0), (z, u - half, 0)],
+    canvas.quad(colours, [(z, u - half, waist), (z, u + half, waist), (z, u + half, 0),
+                          (z, u - half, 0)],
                 (0, belt, 1, 1), CAR, 1.0, masks)

@@ -1,7 +1,8 @@
 """Things that stand in the street, as flat pictures with masks. Knows no camera and no scene.
 
-A sprite is a list of levels, largest first, each (colour uint8 (H, W, 3), mask uint8 (H, W) of 0 or 255).
-The colour runs on a little outside the mask, so that filtering draws no seam. Drawn once, then shared.
+A sprite is a list of levels, largest first, each (colour uint8 (H, W, 3), mask uint8 (H, W) of 0 or
+255). The colour runs on a little outside the mask, so that filtering draws no seam. Drawn once a
+process, then shared.
 """
 
 from functools import cache
@@ -12,8 +13,9 @@ import numpy as np
 from seg_node.datasets._street_textures import halves, noise, shaded
 
 BODIES = 3
-DECKS = ((0.05, 0.3), (0.65, 0.35), (0.0, 0.1))  # metres: boot of each body, run of its rear window
-PAINTS = ((46, 44, 42), (150, 148, 146), (214, 216, 216), (44, 40, 140), (128, 66, 36), (70, 84, 60),
+DECKS = ((0.2, 0.36), (0.72, 0.36), (0.1, 0.36))  # metres: boot of each body, run of its rear window
+PAINTS = ((46, 44, 42), (150, 148, 146), (214, 216, 216), (44, 40, 140), (128, 66, 36),
+          (70, 84, 60),
           (92, 90, 90), (40, 110, 150))
 PEOPLE = 10
 RIDERS = 8
@@ -59,7 +61,11 @@ class _Drawing:
         light = np.linspace(1.08, 0.9, self.height, dtype=np.float32)[:, None]
         field = light * (1 + grain * noise(rng, self.height, self.width, (6, 24, 90), (1, 1, 1)))
         colour = np.clip(self.colour * field[..., None], 0, 255).astype(np.uint8)
-        return list(zip(halves(colour), halves(self.mask)))
+        return list(zip(halves(colour), halves(self.mask), strict=True))
+
+
+def _mirrored(levels):
+    return [(cv2.flip(colour, 1), cv2.flip(mask, 1)) for colour, mask in levels]
 
 
 def _tone(colour, gain):
@@ -81,7 +87,8 @@ def car_end(body, paint, front):
     d.polygon([(inset, top), (1.2 - inset, top), (1.2 - inset, top + 0.04), (inset, top + 0.04)],
               _tone(colour, 1.3))
     glass = (78, 70, 62) if front else (52, 46, 42)
-    d.polygon([(inset + 0.03, top + 0.06), (1.17 - inset, top + 0.06), (1.08, 0.42), (0.12, 0.42)], glass)
+    d.polygon([(inset + 0.03, top + 0.06), (1.17 - inset, top + 0.06), (1.08, 0.42), (0.12, 0.42)],
+              glass)
     d.polygon([(inset + 0.06, top + 0.08), (0.55, top + 0.08), (0.42, 0.40), (0.2, 0.40)],
               _tone(glass, 1.7))
     d.box(0.04, 0.46, 1.16, 0.49, _tone(colour, 1.25))
@@ -112,7 +119,8 @@ def car_side(body, paint, nose_right):
     outline = [(0.05, 0.86), (0.03, 0.52), (boot[0], boot[1]), (boot[0] + 0.22, top), (1.55, top),
                (2.0, 0.44), (2.68, 0.54), (2.77, 0.66), (2.76, 0.86)]
     d.polygon(outline, _tone(colour, 0.92))
-    d.polygon([(boot[0] + 0.15, 0.42), (boot[0] + 0.30, top + 0.06), (1.50, top + 0.06), (1.88, 0.42)],
+    d.polygon([(boot[0] + 0.15, 0.42), (boot[0] + 0.30, top + 0.06), (1.50, top + 0.06),
+               (1.88, 0.42)],
               (60, 54, 48))
     for x in (0.95, 1.30):
         d.box(x, top + 0.05, x + 0.06, 0.43, _tone(colour, 0.8))
@@ -123,9 +131,7 @@ def car_side(body, paint, nose_right):
         d.oval(x, 0.80, 0.13, 0.13, (150, 150, 150))
         d.oval(x, 0.80, 0.05, 0.05, (60, 60, 60))
     levels = d.levels(rng, 0.03)
-    if nose_right:
-        return levels
-    return [(np.ascontiguousarray(c[:, ::-1]), np.ascontiguousarray(m[:, ::-1])) for c, m in levels]
+    return levels if nose_right else _mirrored(levels)
 
 
 @cache
@@ -140,29 +146,35 @@ def person(kind, step):
     swing = (0.10, 0.03, -0.10, -0.03)[step]
     for side in (-1, 1):
         foot = 0.25 + side * swing
-        d.line([(0.25 + side * 0.03, 0.55), (0.25 + side * swing * 0.7, 0.76), (foot, 0.96)], 0.085, legs)
+        d.line([(0.25 + side * 0.03, 0.55), (0.25 + side * swing * 0.7, 0.76), (foot, 0.96)], 0.085,
+               legs)
         d.oval(foot + 0.02, 0.97, 0.055, 0.025, (24, 24, 26))
-    d.line([(0.14, 0.27), (0.11 - swing * 0.5, 0.44), (0.13 - swing, 0.56)], 0.075, _tone(coat, 0.85))
+    d.line([(0.14, 0.27), (0.11 - swing * 0.5, 0.44), (0.13 - swing, 0.56)], 0.075,
+           _tone(coat, 0.85))
     hem = 0.60 if kind % 2 else 0.68
-    d.polygon([(0.15, 0.19), (0.35, 0.19), (0.39, 0.30), (0.37, hem), (0.13, hem), (0.11, 0.30)], coat)
-    d.line([(0.36, 0.27), (0.39 + swing * 0.5, 0.44), (0.37 + swing, 0.56)], 0.075, _tone(coat, 1.2))
+    d.polygon([(0.15, 0.19), (0.35, 0.19), (0.39, 0.30), (0.37, hem), (0.13, hem), (0.11, 0.30)],
+              coat)
+    d.line([(0.36, 0.27), (0.39 + swing * 0.5, 0.44), (0.37 + swing, 0.56)], 0.075,
+           _tone(coat, 1.2))
     d.box(0.22, 0.14, 0.28, 0.21, skin)
     d.oval(0.25, 0.10, 0.066, 0.085, skin)
     d.oval(0.25, 0.07, 0.072, 0.065, hair)
     if kind % 3 == 0:
-        d.box(0.36, 0.50, 0.47, 0.66, ((40, 60, 150), (200, 205, 205), (110, 60, 30))[kind // 3 % 3])
+        d.box(0.36, 0.50, 0.47, 0.66, ((40, 60, 150), (200, 205, 205),
+                                       (110, 60, 30))[kind // 3 % 3])
     return d.levels(rng, 0.08)
 
 
 @cache
 def rider(kind, step, front):
-    """A cyclist from ahead or behind, half turned so that both wheels show; 1.1 m by 1.9 m (0.58 to 1)."""
+    """A cyclist from ahead or behind, both wheels showing; 1.1 m by 1.9 m (0.58 to 1)."""
     rng = np.random.default_rng(4000 + kind)
     jacket = ((50, 225, 215), (44, 44, 200), (60, 210, 190), (200, 120, 50), (60, 140, 235),
               (50, 220, 225), (150, 60, 150), (230, 230, 228))[kind]
     helmet = ((235, 235, 235), (60, 60, 210), (50, 200, 220), (40, 40, 44))[kind % 4]
     d = _Drawing(256, 148, (70, 70, 70))
     frame = ((40, 40, 160), (150, 90, 30), (50, 120, 60), (30, 30, 30))[kind // 2]
+    d.box(0.22, 0.60, 0.36, 0.95, (44, 44, 46))
     d.oval(0.36, 0.78, 0.10, 0.205, (24, 24, 26))
     d.oval(0.36, 0.78, 0.062, 0.155, (104, 104, 106))
     d.oval(0.22, 0.80, 0.10, 0.195, (22, 22, 24))
@@ -174,9 +186,11 @@ def rider(kind, step, front):
         d.line([(x, 0.50), (x + side * 0.03, 0.66 - up), (x, 0.86 - up)], 0.085, (48, 40, 36))
         d.oval(x, 0.88 - up, 0.05, 0.028, (200, 200, 205))
     d.line([(0.09, 0.47), (0.28, 0.44), (0.48, 0.47)], 0.04, (36, 36, 36))
-    d.polygon([(0.19, 0.17), (0.38, 0.17), (0.43, 0.28), (0.40, 0.54), (0.17, 0.54), (0.13, 0.28)], jacket)
+    d.polygon([(0.19, 0.17), (0.38, 0.17), (0.43, 0.28), (0.40, 0.54), (0.17, 0.54), (0.13, 0.28)],
+              jacket)
     for side in (-1, 1):
-        d.line([(0.28 + side * 0.13, 0.23), (0.28 + side * 0.20, 0.36), (0.28 + side * 0.17, 0.46)], 0.07,
+        d.line([(0.28 + side * 0.13, 0.23), (0.28 + side * 0.20, 0.36), (0.28 + side * 0.17, 0.46)],
+               0.07,
                _tone(jacket, 0.85))
     d.box(0.16, 0.36, 0.41, 0.40, (235, 238, 238) if kind % 2 else (150, 150, 150))
     d.oval(0.28, 0.11, 0.065, 0.08, (140, 170, 208) if front else (46, 54, 66))
@@ -189,7 +203,8 @@ def tree(kind):
     """A tree with a full crown, 5.2 m by 6.5 m (4 to 5)."""
     rng = np.random.default_rng(5000 + kind)
     height, width = 400, 320
-    greens = ((52, 104, 84), (44, 86, 64), (64, 118, 112), (58, 108, 132), (48, 92, 86), (40, 78, 58),
+    greens = ((52, 104, 84), (44, 86, 64), (64, 118, 112), (58, 108, 132), (48, 92, 86),
+              (40, 78, 58),
               (70, 124, 100), (56, 98, 100))
     d = _Drawing(height, width, greens[kind])
     bark = (58, 70, 82)
@@ -202,7 +217,8 @@ def tree(kind):
         angle, reach = rng.uniform(0, 2 * np.pi), np.sqrt(rng.uniform(0, 1))
         x = 0.40 + (0.16 if tall else 0.25) * reach * np.cos(angle)
         y = 0.34 + (0.27 if tall else 0.21) * reach * np.sin(angle)
-        cv2.circle(crown, (int(x * height), int(y * height)), int(rng.uniform(0.05, 0.10) * height), 255, -1)
+        cv2.circle(crown, (int(x * height), int(y * height)), int(rng.uniform(0.05, 0.10) * height),
+                   255, -1)
     leaf = noise(rng, height, width, (8, 26, 70, 200), (0.8, 1.0, 1.0, 0.8))
     light = np.linspace(0.35, -0.35, height, dtype=np.float32)[:, None]
     leaves = shaded(0.86 * np.float32(greens[kind]), 0.26 * leaf + light, 1.0)
@@ -216,7 +232,7 @@ def tree(kind):
 
 
 @cache
-def lamp(kind):
+def lamp(kind, arm_right):
     """A street lamp, 2.2 m by 7 m (22 to 70), its shaft 0.30 m."""
     rng = np.random.default_rng(6000 + kind)
     tone = ((84, 88, 84), (116, 116, 112), (62, 72, 58))[kind]
@@ -227,7 +243,8 @@ def lamp(kind):
     d.line([(0.157, 0.05), (0.10, 0.025), (0.03, 0.025)], 0.030, tone)
     d.box(0.005, 0.012, 0.09, 0.044, _tone(tone, 0.7))
     d.box(0.01, 0.036, 0.085, 0.044, (210, 225, 230))
-    return d.levels(rng, 0.05)
+    levels = d.levels(rng, 0.05)
+    return _mirrored(levels) if arm_right else levels
 
 
 @cache
@@ -280,7 +297,8 @@ def sign(kind):
         d.box(0.0, 0.0, 0.5, 1.0, (215, 220, 220))
         d.box(0.025, 0.02, 0.475, 0.98, (24, 26, 26))
         lit = 0 if kind == 5 else 2
-        for k, (on, off) in enumerate((((60, 60, 250), (26, 26, 70)), ((40, 180, 250), (20, 60, 70)),
+        for k, (on, off) in enumerate((((60, 60, 250), (26, 26, 70)),
+                                       ((40, 180, 250), (20, 60, 70)),
                                        ((150, 235, 90), (40, 60, 26)))):
             d.oval(0.25, 0.19 + 0.31 * k, 0.12, 0.12, on if k == lit else off)
     return d.levels(rng, 0.03), size
@@ -290,5 +308,6 @@ def sign(kind):
 def shadow():
     """A soft dark patch: gain uint8 (64, 64), 255 is no shadow."""
     y, x = np.mgrid[-1:1:64j, -1:1:64j]
-    depth = np.clip(1.25 - (x ** 4 + y ** 4), 0, 1) * np.clip(2.5 * (1 - np.maximum(abs(x), abs(y))), 0, 1)
+    depth = np.clip(1.25 - (x ** 4 + y ** 4), 0,
+                    1) * np.clip(2.5 * (1 - np.maximum(abs(x), abs(y))), 0, 1)
     return (255 - 165 * depth).astype(np.uint8)

@@ -1,6 +1,7 @@
-"""Surfaces of the street: ground, facades, roofs, fences, sky, the far skyline. Knows no camera and no scene.
+"""Surfaces of the street: ground, facades, roofs, fences, sky, the far skyline.
 
-Everything is drawn once per process from fixed seeds and shared by all drives. Images are uint8 BGR.
+Everything is drawn once per process from fixed seeds and shared by all drives. Images are uint8
+(H, W, 3) in BGR. Knows no camera and no scene.
 """
 
 from functools import cache
@@ -23,7 +24,7 @@ SKIES = 4
 def noise(rng, height, width, cells=(4, 12, 40, 160), weights=(1.0, 0.7, 0.5, 0.4)):
     """Smooth random field, float32 (height, width), mean 0 and deviation 1."""
     field = np.zeros((height, width), np.float32)
-    for cell, weight in zip(cells, weights):
+    for cell, weight in zip(cells, weights, strict=False):
         shape = (min(height, max(2, cell * height // max(height, width))), min(width, cell))
         grid = rng.standard_normal(shape).astype(np.float32)
         field += weight * cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -52,12 +53,14 @@ def _paint_road(rng, tile, kind):
     height, width = tile.shape[:2]
     middle, white, yellow = width // 2, (205, 208, 208), (80, 170, 195)
     for start in range(0, height, 340):
+        if kind == 2 and start == 340:
+            continue  # the zebra crossing is there
         cv2.rectangle(tile, (middle - 3, start), (middle + 3, start + 160), white, -1)
     for edge in (10, 18):
         for x in (edge, width - edge):
             cv2.line(tile, (x, 0), (x, height), yellow if kind % 2 else white, 3)
     if kind == 1:  # straight-on arrows, one a lane
-        for x, up in ((width // 4 + 20, 1), (3 * width // 4 - 20, -1)):
+        for x, up in ((width // 4 + 20, -1), (3 * width // 4 - 20, 1)):
             y = height // 2
             cv2.rectangle(tile, (x - 5, y - 60), (x + 5, y + 60), white, -1)
             tip = np.array([(x - 16, y + up * 60), (x + 16, y + up * 60), (x, y + up * 130)])
@@ -92,10 +95,10 @@ def _pavement(rng, style, height, width):
 
 @cache
 def ground(style):
-    """The ground of one style as levels [(image, texels per metre across, along)].
+    """The ground of one style as levels [(image, times smaller across, times smaller along)].
 
-    Columns: pavement (kerb first), GAP, road; rows: TILES tiles along the road. Far ground is squeezed
-    along the road far more than across, so levels shrink 4 times in rows where twice in columns.
+    Columns: pavement (kerb first), GAP, road; rows: TILES tiles along the road. Far ground is
+    squeezed more along the road than across it, so levels shrink 4 times in rows, twice in columns.
     """
     rng = np.random.default_rng(100 + style)
     height, width = round(TILE_METRES * PIXELS_PER_METRE), round(ROAD_METRES * PIXELS_PER_METRE)
@@ -109,7 +112,8 @@ def ground(style):
         _paint_road(rng, road, kind)
         road = np.clip(road * (1 + 0.04 * grain[..., None]), 0, 255).astype(np.uint8)
         side = _pavement(rng, style, height, round(PAVEMENT_METRES * PIXELS_PER_METRE))
-        between = np.hstack([np.repeat(side[:, -1:], GAP // 2, 1), np.repeat(road[:, :1], GAP // 2, 1)])
+        between = np.hstack([np.repeat(side[:, -1:], GAP // 2, 1),
+                             np.repeat(road[:, :1], GAP // 2, 1)])
         tiles.append(np.hstack([side, between, road]))
     image = np.vstack(tiles)
     levels = []
@@ -137,7 +141,8 @@ def _window(rng, image, x, y, width, height, frame, arched):
     if arched:
         cv2.ellipse(image, (x + width // 2, y - 4), (width // 2 + 6, 12), 0, 180, 360, frame, -1)
     top, low = rng.uniform(60, 150), rng.uniform(22, 50)
-    ramp = np.linspace(top, low, height, dtype=np.float32)[:, None, None] * np.float32([1.1, 1.0, .92])
+    ramp = np.linspace(top, low, height, dtype=np.float32)[:, None,
+                                                           None] * np.float32([1.1, 1.0, .92])
     image[y:y + height, x:x + width] = np.clip(ramp, 0, 255)
     if rng.random() < 0.4:
         curtain = rng.uniform(0.5, 0.9) * np.array([170, 185, 195])
@@ -183,7 +188,8 @@ def facade(index):
         if kind == 2:  # ashlar: large stones
             for y in range(0, size, 24):
                 image[y:y + 2] = image[y:y + 2] * 0.75
-                image[y:y + 24, (y // 24 % 2) * 24::48] = image[y:y + 24, (y // 24 % 2) * 24::48] * 0.8
+                image[y:y + 24, (y // 24 % 2) * 24::48] = image[y:y + 24,
+                                                                (y // 24 % 2) * 24::48] * 0.8
     frame = ((214, 222, 224), (200, 205, 206), (60, 58, 56), (70, 80, 86))[int(rng.integers(4))]
     frame = (88, 88, 90) if kind == 3 else frame
     top, floor = 28, (size - 28) // floors
@@ -257,10 +263,10 @@ def fence(index):
 def sky(index):
     """Clouds over a gradient, 256 x 1024; its left and right ends meet."""
     rng = np.random.default_rng(600 + index)
-    wide = noise(rng, 256, 1024, (6, 14, 40, 120), (1.0, 0.9, 0.5, 0.25))
-    ramp = np.linspace(0, 1, 1024, dtype=np.float32)[None]
-    wide = wide * (1 - ramp) + np.roll(wide, 512, 1) * ramp
-    wide = wide * (1 - np.abs(2 * ramp - 1) ** 8) + wide[:, :1] * np.abs(2 * ramp - 1) ** 8
+    wide = noise(rng, 256, 1280, (7, 17, 50, 150), (1.0, 0.9, 0.5, 0.25))
+    ramp = np.linspace(0, 1, 256, dtype=np.float32)
+    wide[:, :256] = wide[:, :256] * ramp + wide[:, 1024:] * (1 - ramp)
+    wide = wide[:, :1024]
     up = np.linspace(1, 0, 256, dtype=np.float32)[:, None, None]  # 1 at the top
     blue = (1 - up) * np.float32([242, 236, 226]) + up * np.float32(
         [[228, 190, 150], [235, 205, 172], [222, 214, 206], [205, 190, 186]][index])
@@ -273,7 +279,7 @@ def sky(index):
 
 @cache
 def skyline(index):
-    """What closes the view far away: colour (128, 2048, 3) and label (128, 2048), 0 where sky shows."""
+    """What closes the view: colour (128, 2048, 3) and label (128, 2048), 0 where sky shows."""
     rng = np.random.default_rng(700 + index)
     colour, label = np.zeros((128, 2048, 3), np.uint8), np.zeros((128, 2048), np.uint8)
     x = 0

@@ -1,11 +1,13 @@
 """A drive through a street that this project renders itself, with the true class of every pixel.
 
-It needs no download, costs a few milliseconds a frame on one core, never ends and never repeats. It knows
-nothing about networks. Labels are CamVid's eleven classes, 0 Sky to 10 Bicyclist; void (255) does not occur.
+It needs no download, costs about 12 ms a frame (480 x 360, one core), never ends and never repeats.
+Labels are CamVid's eleven classes, 0 Sky to 10 Bicyclist; void (255) does not occur. It knows no
+networks.
 """
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import cv2
 import numpy as np
@@ -18,25 +20,24 @@ from seg_node.datasets._street_layout import Layout, unit
 LABEL_SET = "camvid11"
 LABEL_SET = "camvid11"
 SIZE = (360, 480)  # height, width of a frame where none is asked for
-SPLITS = {"train": (1, 1000), "val": (2, 100), "test": (3, 100)}  # number of the split, samples by default
-_NOISE = {}
+SPLITS = {"train": (1, 1000), "val": (2, 100), "test": (3, 100)}  # its number, samples
 
 
+@cache
 def _noise_plane():
-    """Camera noise around 8, uint8 (1024, 4096, 3), built once."""
-    if not _NOISE:
-        grain = np.random.default_rng(900).normal(8, 2.2, (1024, 1024, 3)).clip(0, 16).astype(np.uint8)
-        _NOISE["plane"] = np.tile(grain, (2, 2, 1))
-    return _NOISE["plane"]
+    """Camera noise around 8, uint8 (2048, 2048, 3), built once."""
+    grain = np.random.default_rng(900).normal(8, 2.2, (1024, 1024, 3))
+    return np.tile(grain.clip(0, 16).astype(np.uint8), (2, 2, 1))
 
 
 class Street:
-    """A rendered drive. Frame i is a pure function of (seed, size, frames_per_second, i): random access."""
+    """A rendered drive. Frame i is a pure function of (seed, size, frames_per_second, i)."""
 
-    def __init__(self, seed: int = 0, size: tuple[int, int] = SIZE, frames_per_second: float = 30.0):
+    def __init__(self, seed: int = 0, size: tuple[int, int] = SIZE,
+                 frames_per_second: float = 30.0):
         """size: (height, width) of a frame in pixels, each at least 32."""
         if min(size) < 32:
-            raise ValueError(f"size {tuple(size)} is too small: height and width must be at least 32 pixels")
+            raise ValueError(f"size {tuple(size)} is too small: ask for at least 32 x 32 pixels")
         if not frames_per_second > 0:
             raise ValueError(f"frames_per_second must be positive, not {frames_per_second}")
         self.seed, self.size = int(seed), (int(size[0]), int(size[1]))
@@ -62,8 +63,11 @@ class Street:
         yaw = 0.012 * math.sin(0.7 * time + self._phase)
         sway = layout.camera_u + 0.12 * math.sin(0.5 * time)
 
+        (a0, w0, p0), (a1, w1, p1) = layout.waves
+
         def bend(z):
-            ahead = sum(a * np.sin(6.2832 * (s + z) / w + p) for a, w, p in layout.waves)
+            sin = np.sin if isinstance(z, np.ndarray) else math.sin
+            ahead = a0 * sin(6.2832 * (s + z) / w0 + p0) + a1 * sin(6.2832 * (s + z) / w1 + p1)
             return ahead - at - (slope + yaw) * z - sway
 
         pitch = 0.0025 * math.sin(5.1 * time) + 0.002 * math.sin(1.7 * time + 1)
@@ -101,12 +105,11 @@ class Street:
         image = cv2.LUT(image, np.ascontiguousarray(table))
         height, width = image.shape[:2]
         plane = _noise_plane()
-        y, x = (int(1024 * unit(self.seed, 52, index, k)) for k in range(2))
-        rows = np.arange(y, y + height) % 2048 if y + height > 2048 else slice(y, y + height)
-        columns = np.arange(x, x + width) % 2048 if x + width > 2048 else slice(x, x + width)
-        if isinstance(rows, slice) and isinstance(columns, slice):
-            return cv2.add(image, plane[rows, columns])
-        return cv2.add(image, np.ascontiguousarray(plane[rows][:, columns]))
+        if max(height, width) > 2048:
+            plane = np.tile(plane, (height // 2048 + 1, width // 2048 + 1, 1))
+        y = int(unit(self.seed, 52, index) * (plane.shape[0] - height))
+        x = int(unit(self.seed, 53, index) * (plane.shape[1] - width))
+        return cv2.add(image, plane[y:y + height, x:x + width])
 
 
 class StreetSplit(Sequence):
@@ -139,5 +142,5 @@ class StreetSplit(Sequence):
 
 def open_split(split: str, size: tuple[int, int] | None = SIZE, count: int | None = None,
                data: object = None) -> StreetSplit:
-    """Open "train" (1000 samples by default), "val" (100) or "test" (100). There is no `data` to read."""
+    """Open "train" (1000 samples by default), "val" (100) or "test" (100); `data` is not used."""
     return StreetSplit(split, size or SIZE, count)

@@ -1,4 +1,4 @@
-"""The street: the same bytes everywhere, exact labels of all eleven classes, any size, smooth motion."""
+"""The street: the same bytes everywhere, all eleven classes, any size, smooth motion."""
 
 import subprocess
 import sys
