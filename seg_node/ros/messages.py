@@ -1,0 +1,181 @@
+"""ROS image messages to frames and back. Imports no ROS: any object with the fields of the message will do.
+
+Views of a message's data where its layout allows, copies only where pixels must be computed.
+"""
+
+import array
+from typing import Any, Callable, NamedTuple
+
+import cv2
+import numpy as np
+
+from seg_node.pipeline.frame import Frame
+
+
+class MessageError(ValueError):
+    """An image message that cannot be read; the message says why."""
+
+
+class _Encoding(NamedTuple):
+    pixel: int  # bytes a pixel takes in a row
+    decode: Callable[[np.ndarray, Any], np.ndarray]  # (rows uint8 (R, step), message) -> uint8 (H, W, 3)
+    channels: str = "bgr"  # of what decode returns
+
+
+def to_frame(msg: Any) -> Frame:
+    """Read a sensor_msgs/Image; ``step`` padding and, for 16 bits, ``is_bigendian`` are honoured.
+
+    rgb8 and bgr8 come back as views of the message's data. Raises MessageError.
+    """
+    encoding = ENCODINGS.get(msg.encoding)
+    if encoding is None:
+        known = ", ".join(sorted(ENCODINGS))
+        raise MessageError("unknown encoding '{}'; known are {}".format(msg.encoding, known))
+    image = encoding.decode(_rows(msg, encoding), msg)
+    return Frame(image, encoding.channels, _nanoseconds(msg.header.stamp), msg.header.frame_id)
+
+
+def compressed_to_frame(msg: Any) -> Frame:
+    """Read a sensor_msgs/CompressedImage (JPEG, PNG, whatever OpenCV decodes). Raises MessageError."""
+    if "compressedDepth" in msg.format:
+        raise MessageError("format '{}' is depth, not a camera image".format(msg.format))
+    data = np.frombuffer(msg.data, np.uint8)
+    try:  # A robot's camera does not turn its images by EXIF.
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:  # no data, or absurd dimensions
+        image = None
+    if image is None:
+        raise MessageError("cannot decode {} bytes of format '{}'".format(data.size, msg.format))
+    # image_transport's "rgb8; jpeg compressed rgb8": RGB went in where the codec expects BGR.
+    channels = "rgb" if "compressed rgb" in msg.format else "bgr"
+    return Frame(image, channels, _nanoseconds(msg.header.stamp), msg.header.frame_id)
+
+
+def fill_image(msg: Any, image: np.ndarray, header: Any, encoding: str) -> Any:
+    """Fill and return an Image message: uint8 (H, W) or (H, W, 3), copied, and the header as it is."""
+    data = array.array("B")  # anything else is converted element by element: 100 times slower
+    data.frombytes(memoryview(np.ascontiguousarray(image)).cast("B"))
+    msg.header = header
+    msg.height, msg.width = image.shape[:2]
+    msg.encoding = encoding
+    msg.is_bigendian = 0
+    msg.step = image.shape[1] * (image.shape[2] if image.ndim == 3 else 1)
+    msg.data = data
+    return msg
+
+
+def _nanoseconds(stamp: Any) -> int:
+    return int(stamp.sec) * 1000000000 + int(stamp.nanosec)
+
+
+def _rows(msg: Any, encoding: _Encoding) -> np.ndarray:
+    """Return the message's data as uint8 (rows, step) without a copy, once its size is known to be right."""
+    if msg.height == 0 or msg.width == 0:
+        raise MessageError("the image is empty: {}x{}".format(msg.width, msg.height))
+    rows, row = msg.height, msg.width * encoding.pixel
+    if encoding.decode in (_nv12, _nv21):  # luma, then a row of chroma pairs for two rows
+        rows, row = msg.height + (msg.height + 1) // 2, msg.width + msg.width % 2
+    if msg.step < row:
+        raise MessageError("step {} is smaller than a row of {} bytes ({} pixels, {})".format(
+            msg.step, row, msg.width, msg.encoding))
+    data = np.frombuffer(msg.data, np.uint8) if len(msg.data) else np.empty(0, np.uint8)
+    if data.size < msg.step * rows:
+        raise MessageError("truncated: {} bytes of data, {}x{} {} with step {} needs {}".format(
+            data.size, msg.width, msg.height, msg.encoding, msg.step, msg.step * rows))
+    return data[:msg.step * rows].reshape(rows, msg.step)
+
+
+def _pixels(rows: np.ndarray, msg: Any, count: int) -> np.ndarray:
+    """Return uint8 (H, W, count), a view."""
+    shape = (msg.height, msg.width, count)
+    return np.lib.stride_tricks.as_strided(rows, shape, (msg.step, count, 1))
+
+
+def _three(rows: np.ndarray, msg: Any) -> np.ndarray:
+    return _pixels(rows, msg, 3)
+
+
+def _rgba(rows: np.ndarray, msg: Any) -> np.ndarray:
+    return cv2.cvtColor(_pixels(rows, msg, 4), cv2.COLOR_RGBA2BGR)
+
+
+def _bgra(rows: np.ndarray, msg: Any) -> np.ndarray:
+    return cv2.cvtColor(_pixels(rows, msg, 4), cv2.COLOR_BGRA2BGR)
+
+
+def _mono8(rows: np.ndarray, msg: Any) -> np.ndarray:
+    return cv2.cvtColor(rows[:, :msg.width], cv2.COLOR_GRAY2BGR)
+
+
+def _mono16(rows: np.ndarray, msg: Any) -> np.ndarray:
+    """16 to 8 bits by dropping the low byte, ``value >> 8``; a dim 12-bit camera comes out dark."""
+    high = _pixels(rows, msg, 2)[:, :, 0 if msg.is_bigendian else 1]
+    return cv2.cvtColor(np.ascontiguousarray(high), cv2.COLOR_GRAY2BGR)
+
+
+def _yuv422(rows: np.ndarray, msg: Any, code: int, chroma: int) -> np.ndarray:
+    """Four bytes hold two pixels that share U and V; ``chroma``: which of a pixel's two bytes is U or V."""
+    pixels = _pixels(rows, msg, 2)
+    if msg.width % 2 == 0:
+        return cv2.cvtColor(pixels, code)
+    # The last pixel of an odd width has its U but not its V: take its left neighbour's, or neutral.
+    pixels = cv2.copyMakeBorder(pixels, 0, 0, 0, 1, cv2.BORDER_REPLICATE)
+    pixels[:, -1, chroma] = pixels[:, -3, chroma] if msg.width > 1 else 128
+    return cv2.cvtColor(pixels, code)[:, :msg.width]
+
+
+def _uyvy(rows: np.ndarray, msg: Any) -> np.ndarray:
+    return _yuv422(rows, msg, cv2.COLOR_YUV2BGR_UYVY, 0)
+
+
+def _yuyv(rows: np.ndarray, msg: Any) -> np.ndarray:
+    return _yuv422(rows, msg, cv2.COLOR_YUV2BGR_YUY2, 1)
+
+
+def _two_planes(rows: np.ndarray, msg: Any, code: int) -> np.ndarray:
+    height, width = msg.height, msg.width
+    half = ((height + 1) // 2, (width + 1) // 2)
+    luma, chroma = rows[:height, :width], rows[height:]
+    chroma = np.lib.stride_tricks.as_strided(chroma, half + (2,), (msg.step, 2, 1))
+    if height % 2 or width % 2:
+        luma = cv2.copyMakeBorder(luma, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    return cv2.cvtColorTwoPlane(luma, chroma, code)[:height, :width]
+
+
+def _nv12(rows: np.ndarray, msg: Any) -> np.ndarray:
+    return _two_planes(rows, msg, cv2.COLOR_YUV2BGR_NV12)
+
+
+def _nv21(rows: np.ndarray, msg: Any) -> np.ndarray:
+    return _two_planes(rows, msg, cv2.COLOR_YUV2BGR_NV21)
+
+
+def _bayer(code: int) -> Callable[[np.ndarray, Any], np.ndarray]:
+    def decode(rows: np.ndarray, msg: Any) -> np.ndarray:
+        if msg.height < 3 or msg.width < 3:  # too small to have all three colours around a pixel
+            return _mono8(rows, msg)
+        return cv2.cvtColor(rows[:, :msg.width], code)
+    return decode
+
+
+ENCODINGS = {
+    "rgb8": _Encoding(3, _three, "rgb"),
+    "bgr8": _Encoding(3, _three),
+    "8UC3": _Encoding(3, _three),
+    "rgba8": _Encoding(4, _rgba),
+    "bgra8": _Encoding(4, _bgra),
+    "mono8": _Encoding(1, _mono8),
+    "8UC1": _Encoding(1, _mono8),
+    "mono16": _Encoding(2, _mono16),
+    "yuv422": _Encoding(2, _uyvy),
+    "uyvy": _Encoding(2, _uyvy),
+    "yuv422_yuy2": _Encoding(2, _yuyv),
+    "yuyv": _Encoding(2, _yuyv),
+    "nv12": _Encoding(1, _nv12),
+    "nv21": _Encoding(1, _nv21),
+    # ROS names the first two pixels of the first two rows, OpenCV those one row down and one to the right.
+    "bayer_rggb8": _Encoding(1, _bayer(cv2.COLOR_BayerBG2BGR)),
+    "bayer_bggr8": _Encoding(1, _bayer(cv2.COLOR_BayerRG2BGR)),
+    "bayer_gbrg8": _Encoding(1, _bayer(cv2.COLOR_BayerGR2BGR)),
+    "bayer_grbg8": _Encoding(1, _bayer(cv2.COLOR_BayerGB2BGR)),
+}

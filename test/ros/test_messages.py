@@ -1,0 +1,202 @@
+"""Every encoding against pixels laid out by hand. Without ROS: stand-ins have the fields of the messages."""
+
+import array
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from seg_node.ros.messages import ENCODINGS, MessageError, compressed_to_frame, fill_image, to_frame
+
+HEADER = SimpleNamespace(stamp=SimpleNamespace(sec=3, nanosec=25), frame_id="camera")
+# BT.601, limited range: (Y, U, V) and the BGR they mean
+RED, GREEN, BLUE = ((81, 90, 240), (0, 0, 255)), ((145, 54, 34), (0, 255, 0)), ((41, 240, 110), (255, 0, 0))
+SIZES = [(4, 6), (5, 7), (1, 1), (3, 1), (1, 3), (2, 1)]  # height, width
+
+
+def message(rows, encoding, width, height=None, *, pad=0, bigendian=0):
+    """An Image message of uint8 rows (R, bytes); ``pad`` bytes of 0xAA follow each row."""
+    rows = np.pad(rows, ((0, 0), (0, pad)), constant_values=0xAA)
+    return SimpleNamespace(header=HEADER, height=height or len(rows), width=width, encoding=encoding,
+                           is_bigendian=bigendian, step=rows.shape[1], data=array.array("B", rows.tobytes()))
+
+
+def noise(height, width, channels, seed=1):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
+
+
+def bgr(frame):
+    return frame.image if frame.channels == "bgr" else frame.image[..., ::-1]
+
+
+@pytest.mark.parametrize("pad", [0, 1, 5])
+@pytest.mark.parametrize("height, width", SIZES)
+class TestPlainEncodings:
+    @pytest.mark.parametrize("encoding, order", [
+        ("bgr8", [0, 1, 2]), ("8UC3", [0, 1, 2]), ("rgb8", [2, 1, 0]),
+        ("bgra8", [0, 1, 2, 3]), ("rgba8", [2, 1, 0, 3])])
+    def test_colour(self, encoding, order, height, width, pad):
+        pixels = noise(height, width, len(order))
+        frame = to_frame(message(pixels[..., order].reshape(height, -1), encoding, width, pad=pad))
+        assert np.array_equal(bgr(frame), pixels[..., :3])
+
+    @pytest.mark.parametrize("encoding", ["mono8", "8UC1"])
+    def test_grey(self, encoding, height, width, pad):
+        grey = noise(height, width, 1)
+        frame = to_frame(message(grey[..., 0], encoding, width, pad=pad))
+        assert np.array_equal(bgr(frame), np.repeat(grey, 3, axis=2))
+
+    @pytest.mark.parametrize("bigendian", [0, 1])
+    def test_16_bits_keep_the_high_byte(self, height, width, pad, bigendian):
+        values = np.random.default_rng(2).integers(0, 65536, (height, width))
+        data = values.astype(">u2" if bigendian else "<u2").view(np.uint8)
+        frame = to_frame(message(data, "mono16", width, pad=pad, bigendian=bigendian))
+        assert np.array_equal(bgr(frame)[..., 1], values >> 8)
+
+
+@pytest.mark.parametrize("colour", [RED, GREEN, BLUE], ids=["red", "green", "blue"])
+@pytest.mark.parametrize("pad", [0, 3])
+class TestYuv:
+    @pytest.mark.parametrize("encoding", ["yuv422", "uyvy", "yuv422_yuy2", "yuyv"])
+    @pytest.mark.parametrize("height, width", [(4, 6), (1, 2), (3, 5), (5, 3)])
+    def test_422(self, encoding, height, width, pad, colour):
+        (y, u, v), expected = colour
+        pair = [u, y, v, y] if encoding in ("yuv422", "uyvy") else [y, u, y, v]
+        row = (pair * width)[:2 * width]  # an odd width ends in half a pair
+        frame = to_frame(message(np.array([row] * height, np.uint8), encoding, width, pad=pad))
+        assert frame.image.shape == (height, width, 3)
+        assert np.abs(bgr(frame).astype(int) - expected).max() <= 2
+
+    @pytest.mark.parametrize("encoding", ["nv12", "nv21"])
+    @pytest.mark.parametrize("height, width", [(4, 6), (2, 2), (3, 4), (4, 3), (1, 1), (5, 1)])
+    def test_420(self, encoding, height, width, pad, colour):
+        (y, u, v), expected = colour
+        even = width + width % 2
+        rows = np.full((height + (height + 1) // 2, even), y, np.uint8)
+        rows[height:, 0::2], rows[height:, 1::2] = (u, v) if encoding == "nv12" else (v, u)
+        frame = to_frame(message(rows, encoding, width, height, pad=pad))
+        assert frame.image.shape == (height, width, 3)
+        assert np.abs(bgr(frame).astype(int) - expected).max() <= 2
+
+
+@pytest.mark.parametrize("encoding", ["yuv422", "uyvy", "yuv422_yuy2", "yuyv"])
+@pytest.mark.parametrize("width", [1, 2, 3, 8])
+def test_422_luma_stays_in_its_place(encoding, width):
+    luma = np.linspace(16, 235, width).astype(np.uint8)
+    row = np.full((width, 2), 128, np.uint8)
+    row[:, 1 if encoding in ("yuv422", "uyvy") else 0] = luma
+    frame = to_frame(message(row.reshape(1, -1), encoding, width))
+    expected = (luma.astype(float) - 16) * 255 / 219
+    assert np.abs(bgr(frame)[0, :, 1] - expected).max() <= 1.5
+
+
+def test_nv12_colours_stay_in_their_place():
+    rows = np.zeros((6, 4), np.uint8)
+    rows[:4, :2], rows[:4, 2:] = RED[0][0], BLUE[0][0]
+    rows[4:] = [RED[0][1], RED[0][2], BLUE[0][1], BLUE[0][2]]
+    image = bgr(to_frame(message(rows, "nv12", 4, 4))).astype(int)
+    assert np.abs(image[:, :2] - RED[1]).max() <= 2 and np.abs(image[:, 2:] - BLUE[1]).max() <= 2
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+@pytest.mark.parametrize("colour", ["b", "g", "r"])
+@pytest.mark.parametrize("height, width, pad", [(6, 8, 0), (7, 9, 3), (3, 3, 0)])
+def test_bayer(pattern, colour, height, width, pad):
+    """A scene of one colour lights only that colour's sites; every pixel must come out in it."""
+    tile = np.array([[255 * (site == colour) for site in pattern]], np.uint8).reshape(2, 2)
+    mosaic = np.tile(tile, (height // 2 + 1, width // 2 + 1))[:height, :width]
+    frame = to_frame(message(mosaic, f"bayer_{pattern}8", width, pad=pad))
+    expected = [255 * (c == colour) for c in "bgr"]
+    assert np.array_equal(bgr(frame)[1:-1, 1:-1], np.broadcast_to(expected, (height - 2, width - 2, 3)))
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (4, 1), (1, 4), (2, 2)])
+def test_bayer_too_small_for_colour_is_grey(height, width):
+    pixels = noise(height, width, 1)
+    frame = to_frame(message(pixels[..., 0], "bayer_rggb8", width))
+    assert np.array_equal(frame.image, np.repeat(pixels, 3, axis=2))
+
+
+@pytest.mark.parametrize("encoding", sorted(ENCODINGS))
+@pytest.mark.parametrize("height, width", SIZES)
+def test_every_encoding_takes_every_size(encoding, height, width):
+    step = 4 * width + 4
+    msg = message(noise(2 * height, step, 1)[..., 0], encoding, width, height)
+    frame = to_frame(msg)
+    assert frame.image.shape == (height, width, 3) and frame.image.dtype == np.uint8
+    assert (frame.stamp_ns, frame.frame_id) == (3000000025, "camera")
+
+
+@pytest.mark.parametrize("encoding", ["rgb8", "bgr8"])
+@pytest.mark.parametrize("pad", [0, 1])
+def test_three_channels_are_a_view(encoding, pad):
+    msg = message(noise(4, 15, 1)[..., 0], encoding, 5, pad=pad)
+    frame = to_frame(msg)
+    msg.data[0] ^= 0xFF
+    assert frame.image[0, 0, 0] == msg.data[0]
+
+
+@pytest.mark.parametrize("change, reason", [
+    ({"encoding": "32FC1"}, "unknown encoding '32FC1'; known are 8UC1.*yuyv"),
+    ({"encoding": ""}, "unknown encoding ''"),
+    ({"width": 0}, "empty: 0x4"),
+    ({"height": 0}, "empty: 6x0"),
+    ({"step": 17}, "step 17 is smaller than a row of 18 bytes"),
+    ({"step": 0}, "step 0 is smaller"),
+    ({"data": array.array("B", bytes(71))}, "truncated: 71 bytes .* needs 72"),
+    ({"data": array.array("B")}, "truncated: 0 bytes"),
+    ({"width": 2 ** 31, "height": 2 ** 31, "step": 2 ** 32 - 1}, "smaller than a row"),
+    ({"height": 2 ** 32 - 1}, "truncated: 72 bytes"),
+])
+def test_bad_messages_say_why(change, reason):
+    msg = message(noise(4, 18, 1)[..., 0], "bgr8", 6)
+    vars(msg).update(change)
+    with pytest.raises(MessageError, match=reason):
+        to_frame(msg)
+
+
+@pytest.mark.parametrize("encoding", sorted(ENCODINGS))
+def test_a_byte_too_few_is_noticed(encoding):
+    msg = message(noise(6, 16, 1)[..., 0], encoding, 4, 4)
+    msg.data = msg.data[:(16 * 6 if encoding in ("nv12", "nv21") else 16 * 4) - 1]
+    with pytest.raises(MessageError, match="truncated"):
+        to_frame(msg)
+
+
+def compressed(data, text):
+    return SimpleNamespace(header=HEADER, format=text, data=array.array("B", data))
+
+
+@pytest.mark.parametrize("suffix, text, tolerance", [
+    (".png", "png", 0), (".png", "bgr8; png compressed bgr8", 0),
+    (".jpg", "jpeg", 6), (".jpg", "rgb8; jpeg compressed bgr8", 6)])
+def test_compressed(suffix, text, tolerance):
+    image = cv2.resize(noise(3, 4, 3), (40, 30))
+    frame = compressed_to_frame(compressed(cv2.imencode(suffix, image)[1].tobytes(), text))
+    assert (frame.channels, frame.stamp_ns, frame.frame_id) == ("bgr", 3000000025, "camera")
+    assert np.abs(frame.image.astype(int) - image).mean() <= tolerance
+
+
+def test_compressed_rgb_goes_by_its_format():
+    data = cv2.imencode(".png", noise(3, 4, 3))[1].tobytes()
+    assert compressed_to_frame(compressed(data, "rgb8; jpeg compressed rgb8")).channels == "rgb"
+
+
+@pytest.mark.parametrize("data, text, reason", [
+    (b"", "jpeg", "cannot decode 0 bytes"), (b"no image", "jpeg", "cannot decode 8 bytes of format 'jpeg'"),
+    (b"x", "16UC1; compressedDepth png", "depth")])
+def test_bad_compressed_messages_say_why(data, text, reason):
+    with pytest.raises(MessageError, match=reason):
+        compressed_to_frame(compressed(data, text))
+
+
+@pytest.mark.parametrize("shape, encoding", [((3, 5), "mono8"), ((3, 5, 3), "bgr8"), ((1, 1), "mono8")])
+@pytest.mark.parametrize("contiguous", [True, False])
+def test_fill_image(shape, encoding, contiguous):
+    image = np.random.default_rng(3).integers(0, 256, shape, np.uint8)
+    given = image if contiguous else np.repeat(image, 2, axis=1)[:, ::2]
+    msg = fill_image(SimpleNamespace(), given, HEADER, encoding)
+    assert msg.header is HEADER and isinstance(msg.data, array.array)
+    pixels = bgr(to_frame(msg))
+    assert np.array_equal(pixels if image.ndim == 3 else pixels[..., 0], image)
