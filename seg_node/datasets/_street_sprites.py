@@ -13,7 +13,8 @@ import numpy as np
 from seg_node.datasets._street_textures import halves, noise, shaded
 
 BODIES = 3
-DECKS = ((0.2, 0.36), (0.72, 0.36), (0.1, 0.36))  # metres: boot of each body, run of its rear window
+# Metres of each body's boot, and over how many its rear window slopes.
+DECKS = ((0.2, 0.36), (0.72, 0.36), (0.1, 0.36))
 PAINTS = ((46, 44, 42), (150, 148, 146), (214, 216, 216), (44, 40, 140), (128, 66, 36),
           (70, 84, 60),
           (92, 90, 90), (40, 110, 150))
