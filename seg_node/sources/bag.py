@@ -1,0 +1,143 @@
+"""An image topic of a ROS 2 bag, through ``rosbags``: folder or single file, every schema since 2019."""
+
+import itertools
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from seg_node.sources import BAGS, Shot, Source, SourceError
+from seg_node.sources.cdr import image_format
+
+RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+
+
+class Topic(NamedTuple):
+    name: str
+    type: str
+    messages: int
+    format: str  # encoding, or what the compressed image says of itself
+    shape: str  # "640x480", or "" where it is compressed
+
+    @property
+    def compressed(self) -> bool:
+        return self.type == COMPRESSED
+
+    def __str__(self) -> str:
+        about = " ".join(part for part in (self.type, self.format, self.shape) if part)
+        return "{} ({}, {} message{})".format(self.name, about, self.messages, "" if self.messages == 1 else "s")
+
+
+class BagSource(Source):
+    def __init__(self, path: Path, topic: str | None = None) -> None:
+        """Raises SourceError that lists the image topics where ``topic`` is none of them."""
+        super().__init__()
+        self._readers = _open(path, self.notes)
+        topics = self._image_topics()
+        if not topics:
+            raise SourceError("{}: no topic in it holds images ({} or {}) {}".format(
+                path, RAW, COMPRESSED, "; ".join(self.notes)).rstrip())
+        named = [t for t in topics if topic and t.name.lstrip("/") == topic.lstrip("/")]
+        if topic and not named:
+            raise SourceError("{}: no images on topic '{}'. Its image topics:\n  {}".format(
+                path, topic, "\n  ".join(str(t) for t in topics)))
+        chosen = min(named or topics, key=_preference)
+        if chosen.messages == 0:
+            raise SourceError(f"{path}: topic {chosen.name} has no messages")
+        self._topic = chosen
+        self.compressed, self.length = chosen.compressed, chosen.messages
+        self.rate = self._rate()
+        self.title = f"bag {path.name} {chosen.name}"
+        self.notes.append(f"topic {chosen}")
+        others = [t for t in topics if t != chosen]
+        if others:
+            self.notes.append("the bag also holds {}".format(", ".join(str(t) for t in others)))
+
+    def _connections(self, reader: Any, name: str, kind: str) -> list[Any]:
+        return [c for c in reader.connections if c.topic == name and _modern(c.msgtype) == kind]
+
+    def _image_topics(self) -> list[Topic]:
+        keys = sorted({(c.topic, _modern(c.msgtype)) for reader in self._readers for c in reader.connections})
+        return [self._describe(*key) for key in keys if key[1] in (RAW, COMPRESSED)]
+
+    def _describe(self, name: str, kind: str) -> Topic:
+        found = [c for reader in self._readers for c in self._connections(reader, name, kind)]
+        first = next(self._messages(name, kind), None)
+        encoding, shape = "", ""
+        if first is not None:
+            try:
+                encoding, height, width = image_format(first[1], kind == COMPRESSED)
+                shape = "" if kind == COMPRESSED else f"{width}x{height}"
+            except (struct.error, IndexError):
+                encoding = "damaged"
+        return Topic(name, kind, sum(c.msgcount for c in found), encoding, shape)
+
+    def _messages(self, name: str, kind: str) -> Iterator[Any]:
+        for reader in self._readers:
+            connections = self._connections(reader, name, kind)
+            if connections:
+                for _, stamp, message in reader.messages(connections):
+                    yield stamp, bytes(message)
+
+    def _rate(self) -> float:
+        stamps = []
+        for stamp, _ in self._messages(self._topic.name, self._topic.type):
+            stamps.append(stamp)
+            if len(stamps) == 20:
+                break
+        gaps = [b - a for a, b in itertools.pairwise(stamps) if b > a]
+        if not gaps:
+            return 10.0  # one message has no rate
+        return min(max(1e9 / median(gaps), 1.0), 120.0)
+
+    def shots(self) -> Iterator[Shot]:
+        for _, message in self._messages(self._topic.name, self._topic.type):
+            if len(message) >= 12:  # shorter has no stamp to write to
+                yield Shot(message=message)
+
+    def close(self) -> None:
+        for reader in self._readers:
+            reader.close()
+
+
+def _modern(kind: str) -> str:
+    """Return a type's name as it is since Dashing: sensor_msgs/Image of 2019 is sensor_msgs/msg/Image."""
+    package, _, name = kind.partition("/")
+    return kind if "/" in name or not name else f"{package}/msg/{name}"
+
+
+def _preference(topic: Topic) -> Any:
+    """Order topics by how likely they are what a person wants to see: filled, colour, raw, then the longest."""
+    encoding = topic.format.split(";")[0].lower()
+    depth = "depth" in topic.format.lower() or encoding in ("16uc1", "32fc1", "mono16", "damaged")
+    grey = encoding in ("mono8", "8uc1")
+    return topic.messages == 0, depth, grey, topic.compressed, -topic.messages, topic.name
+
+
+def _open(path: Path, notes: list[str]) -> list[Any]:
+    """Open a bag's folder, or the files of one that has lost its metadata.yaml."""
+    try:
+        from rosbags.rosbag2 import Reader
+    except ImportError as error:
+        raise SourceError(f"{path}: a bag needs the library rosbags: pip install rosbags") from error
+    from seg_node.sources.mcap_repair import open_truncated
+
+    paths = [path]
+    if path.is_dir() and not (path / "metadata.yaml").exists():
+        paths = sorted(p for p in path.iterdir() if p.suffix in BAGS)
+        notes.append("the bag has no metadata.yaml: reading its {} file{}".format(
+            len(paths), "" if len(paths) == 1 else "s"))
+    readers = []
+    for part in paths:
+        try:
+            reader = Reader(part)
+            reader.open()
+        except Exception as error:  # damaged files fail in any layer: YAML, SQLite, zstd, struct
+            reader = open_truncated(part) if part.suffix == ".mcap" else None
+            if reader is None:
+                raise SourceError(f"{part}: is no ROS 2 bag that can be read ({error}). If the recording was cut off, "
+                                  "'ros2 bag reindex' or 'mcap recover' may repair it") from error
+            notes.append(f"{part.name} was cut off while recording: reading what is whole")
+        readers.append(reader)
+    return readers

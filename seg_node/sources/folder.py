@@ -1,0 +1,55 @@
+"""A folder of images, in the order of their names; sizes may differ.
+
+Where a folder ``<name>annot`` with labels of the same names lies beside it (CamVid's layout), it is ground truth.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from seg_node.label_set import load_label_set
+from seg_node.sources import IMAGES, Shot, Source, SourceError
+
+_LABEL_SET = "camvid11"
+
+
+class FolderSource(Source):
+    rate = 10.0
+
+    def __init__(self, path: Path) -> None:
+        """``path``: a folder, or one image. Raises SourceError where there is no image."""
+        super().__init__()
+        self._images = [path] if path.is_file() else images_in(path)
+        if not self._images:
+            raise SourceError("{}: holds no images ({}), no ROS 2 bag either".format(path, " ".join(IMAGES)))
+        self.length = len(self._images)
+        self.title = f"folder {path.name}, {self.length} images"
+        self._labels = path.parent / (path.name + "annot")
+        if self._labels.is_dir():
+            self.label_set = _LABEL_SET
+            self._raw_ids = load_label_set(_LABEL_SET).raw_ids
+            self.notes.append(f"ground truth from {self._labels}")
+
+    def shots(self) -> Iterator[Shot]:
+        for path in self._images:
+            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            if image is not None:  # one damaged file is no reason to stop a camera
+                yield Shot(image, self._truth(path, image.shape[:2]))
+
+    def _truth(self, path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+        if self.label_set is None:
+            return None
+        label = cv2.imread(str(self._labels / path.name), cv2.IMREAD_UNCHANGED)
+        if label is None or label.shape != shape or label.dtype != np.uint8:
+            return None
+        return self._raw_ids[label]
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Return a folder's images; frame10 comes after frame9."""
+    found = [path for path in folder.iterdir() if path.suffix.lower() in IMAGES]
+    return sorted(found, key=lambda path: [int(part) if part.isdigit() else part
+                                           for part in re.split(r"(\d+)", path.name)])
