@@ -4,7 +4,6 @@ Resumes by itself from ``last.ckpt`` in the output folder.
 """
 
 import logging
-import math
 import time
 from pathlib import Path
 from typing import Any, Optional
@@ -122,8 +121,8 @@ class EpochLine(Callback):
         total = trainer.max_epochs or done
         left = (now - self._begun) / (done - (self._first or 0)) * (total - done)
         metrics = trainer.callback_metrics
-        print(f"epoch {done}/{total}  loss {float(metrics['loss_epoch']):.4f}  "
-              f"mIoU {100 * float(metrics.get('miou', math.nan)):.2f} %  {now - self._epoch_begun:.0f} s, "
+        miou = f"mIoU {100 * float(metrics['miou']):.2f} %  " if done % (trainer.check_val_every_n_epoch or 1) == 0 else ""
+        print(f"epoch {done}/{total}  loss {float(metrics['loss_epoch']):.4f}  {miou}{now - self._epoch_begun:.0f} s, "
               f"{self._waited:.1f} s of them waiting for data  {left / 60:.0f} min left", flush=True)
 
 

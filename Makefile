@@ -1,0 +1,28 @@
+# Thin: each line runs what a person could type. PYTHON=python3.12 chooses another Python.
+export PYTHON ?= python3
+BIN := .venv/bin
+DURATION ?= 20
+
+.PHONY: help demo test check clean
+
+help:
+	@echo "make demo [SOURCE=video|folder|bag|camera index] [TOPIC=/image] [DURATION=20] [MODEL=name]"
+	@echo "make test    every test, real DDS between real processes included"
+	@echo "make check   ruff and mypy"
+	@echo "make clean   remove .venv and what was made"
+
+demo:
+	@tools/environment demo
+	@$(BIN)/seg-node demo $(if $(SOURCE),"$(SOURCE)") --duration $(DURATION) $(if $(TOPIC),--topic "$(TOPIC)") $(if $(MODEL),--model "$(MODEL)")
+
+test:
+	@tools/environment test
+	@$(BIN)/python -m pytest $(ARGS)
+
+check:
+	@tools/environment test
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+clean:
+	rm -rf .venv build install log demo_out .pytest_cache .mypy_cache .ruff_cache *.egg-info
