@@ -1,0 +1,197 @@
+"""A node under test in a process of its own, and a client of it in this one: real DDS between real processes."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from array import array
+from pathlib import Path
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
+SIZE = (24, 32)  # of the fake network, (height, width)
+
+
+def environment():
+    """Return the environment of someone who starts a program anew: no leftovers of this process's ROS wheels."""
+    ours = ("_ROS_WHEELS_BOOTSTRAP_COMPLETE", "LD_LIBRARY_PATH", "FASTRTPS_DEFAULT_PROFILES_FILE",
+            "FASTDDS_DEFAULT_PROFILES_FILE")
+    return {**{k: v for k, v in os.environ.items() if k not in ours}, "PYTHONPATH": str(ROOT)}
+
+
+def until(condition, seconds=10.0, what=""):
+    """Wait for a condition and return its value; fails after so many seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"not within {seconds} s: {what or condition}")
+
+
+def write_card(folder, **options):
+    """Write a card for the fake backend and return its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = ", ".join(f"{key}: {value}" for key, value in options.items())
+    (folder / "card.yaml").write_text(
+        "name: pretend\n"
+        f"network: {{name: external, classes: 11, options: {{{settings}}}}}\n"
+        "label_set: camvid11\n"
+        f"input: {{size: [{SIZE[0]}, {SIZE[1]}], channels: bgr}}\n"
+        "output: {kind: labels}\n"
+        "files: {}\n")
+    return folder
+
+
+class NodeProcess:
+    """The node, in a namespace of its own."""
+
+    count = 0
+
+    def __init__(self, model, *arguments, runtime="fake", remaps=()):
+        NodeProcess.count += 1
+        self.namespace = f"/t{os.getpid()}_{NodeProcess.count}"
+        self.name = self.namespace + "/seg_node"
+        words = ["-r", f"__ns:={self.namespace}", "-p", f"model:={model}", "-p", f"runtime:={runtime}",
+                 "-p", "diagnostics_period:=0.2"]
+        words += [word for argument in arguments for word in ("-p", argument)]
+        words += [word for remap in remaps for word in ("-r", remap)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "seg_node.ros.segmentation_node", "--ros-args", *words],
+            env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def end(self, *signals):
+        """Send signals (SIGINT if none are named); returns exit code, what it printed, and the seconds it took."""
+        start = time.monotonic()
+        for number in signals or (signal.SIGINT,):
+            if self.alive():
+                self.process.send_signal(number)
+                time.sleep(0.02)
+        try:
+            printed = "".join(self.process.communicate(timeout=10))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            printed = "".join(self.process.communicate())
+        return self.process.returncode, printed, time.monotonic() - start
+
+
+class Client:
+    """Talks to nodes over DDS and keeps what they say."""
+
+    def __init__(self):
+        rclpy.init(args=["--ros-args", "--log-level", "error"])
+        self.node = rclpy.create_node("tester")
+        self.statuses = {}
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, RELIABLE)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self):
+        with contextlib.suppress(ExternalShutdownException):
+            while rclpy.ok():
+                self._executor.spin_once(timeout_sec=0.1)
+
+    def close(self):
+        rclpy.shutdown()
+        self._thread.join(5)
+        self.node.destroy_node()
+
+    def _on_diagnostics(self, message):
+        for status in message.status:
+            self.statuses.setdefault(status.name, []).append(status)
+
+    def status(self, node, condition=lambda level, message, values: True, seconds=10.0):
+        """Return (level, message, values) of the next diagnostics of ``node`` that meet the condition."""
+        name = f"{node.name[1:]}: segmentation"
+        self.statuses[name] = []
+        found = []
+
+        def look():
+            for status in list(self.statuses[name]):
+                found[:] = [ord(status.level), status.message, {v.key: v.value for v in status.values}]
+                if condition(*found):
+                    return True
+            return False
+        try:
+            until(look, seconds)
+        except AssertionError:
+            raise AssertionError(f"no such diagnostics; last: {found}") from None
+        return found
+
+    def ready(self, node):
+        """Wait until the node is active and its subscription is there."""
+        self.status(node, lambda level, message, values: values["runtime"] and message not in
+                    ("loading", "inactive", "unconfigured"), seconds=20)
+        return node
+
+    def listen(self, node, output="label"):
+        """Subscribe to an output and return the growing list of its messages."""
+        received = []
+        topic = f"{node.name}/{output}"
+        self.node.create_subscription(Image, topic, received.append, RELIABLE)
+        until(lambda: self.node.count_publishers(topic), what=topic)
+        time.sleep(0.3)  # its side of the discovery, which we cannot see
+        return received
+
+    def camera(self, node, message_type=Image, topic="image", qos=RELIABLE):
+        publisher = self.node.create_publisher(message_type, f"{node.namespace}/{topic}", qos)
+        until(publisher.get_subscription_count, what=topic)
+        time.sleep(0.2)
+        return publisher
+
+    def call(self, kind, service, request):
+        client = self.node.create_client(kind, service)
+        assert client.wait_for_service(timeout_sec=10), service
+        future = client.call_async(request)
+        until(future.done, 15, service)
+        self.node.destroy_client(client)
+        return future.result()
+
+    def transition(self, node, label):
+        request = ChangeState.Request(transition=Transition(label=label))
+        return self.call(ChangeState, f"{node.name}/change_state", request).success
+
+    def state(self, node):
+        return self.call(GetState, f"{node.name}/get_state", GetState.Request()).current_state.label
+
+    def set_double(self, node, name, value):
+        value = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
+        return self._set(node, Parameter(name=name, value=value))
+
+    def set_string(self, node, name, value):
+        value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
+        return self._set(node, Parameter(name=name, value=value))
+
+    def _set(self, node, parameter):
+        request = SetParameters.Request(parameters=[parameter])
+        return self.call(SetParameters, f"{node.name}/set_parameters", request).results[0]
+
+
+def image_message(image, encoding="bgr8", stamp=(0, 0), frame_id="camera", pad=0):
+    """Build an Image of uint8 (H, W, 3) or (H, W); ``pad`` bytes follow each row."""
+    height, width = image.shape[:2]
+    rows = [row.tobytes() + b"\xaa" * pad for row in image]
+    message = Image(height=height, width=width, encoding=encoding, step=len(rows[0]))
+    message.header.stamp.sec, message.header.stamp.nanosec = stamp
+    message.header.frame_id = frame_id
+    message.data = array("B", b"".join(rows))
+    return message
