@@ -58,8 +58,8 @@ def run(plan: Plan) -> int:
         for note in source.notes:
             view.say(note)
         if source.length and source.length / source.rate < plan.duration:
-            view.say(f"{source.length} frame{'s' * (source.length > 1)} last {source.length / source.rate:.1f} s: "
-                     f"shown again and again for {plan.duration:g} s")
+            frames = "one frame lasts" if source.length == 1 else f"{source.length} frames last"
+            view.say(f"{frames} {source.length / source.rate:.1f} s: shown again and again for {plan.duration:g} s")
         plan.out.mkdir(parents=True, exist_ok=True)
         logs = Path(tempfile.mkdtemp(prefix="seg_node_demo_"))
         try:
@@ -137,10 +137,9 @@ class _Session:
 
     def _conclude(self, recorder: Child, others: Sequence[Child], lines: "queue.Queue[bytes]") -> int:
         """Say what the recorder made of it."""
-        for _ in range(100):  # its last line may still be in the pipe
-            if self._take(lines):
-                break
-            time.sleep(0.02)
+        deadline = time.monotonic() + 2.0  # its last line may still be in the pipe
+        while not self._answer and time.monotonic() < deadline:
+            self._take(lines)
         if "result" in self._answer:
             self._view.finish(self._answer["result"])
             self._view.say("\nwritten:")
@@ -155,17 +154,16 @@ class _Session:
             self._view.say(f"the recorder ended, {_how(recorder.code)}. The end of its log:\n{recorder.end_of_log()}")
         return 1
 
-    def _take(self, lines: "queue.Queue[bytes]") -> bool:
-        """Handle what the recorder says; returns whether it has said its last word."""
+    def _take(self, lines: "queue.Queue[bytes]") -> None:
+        """Handle one line of the recorder, if there is one."""
         try:
             said = json.loads(lines.get(timeout=0.1))
         except (queue.Empty, ValueError):
-            return False
+            return
         if "report" in said:
             self._view.show(said["report"], said["elapsed"])
-            return False
-        self._answer = said
-        return True
+        else:
+            self._answer = said
 
 
 def _title(plan: Plan, source: Source) -> str:

@@ -26,8 +26,9 @@ class View:
     def __enter__(self) -> "View":
         if self._stream.isatty():
             try:
+                from rich.console import Console
                 from rich.live import Live
-                self._live = Live(refresh_per_second=4, transient=True)
+                self._live = Live(console=Console(file=self._stream), refresh_per_second=4, transient=True)
                 self._live.start()
             except ImportError:
                 pass  # lines do as well
@@ -97,7 +98,7 @@ def table(report: Mapping[str, Any], title: str) -> Any:
 def _counts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     frames, fps = report["frames"], report["fps"]
     model = "not known yet" if not report["model"] else (
-        f"{report['model']} at {report['input_size']} with {report['runtime']} on {report['device']}")
+        f"{report['model']} at {report['input_size']} (height x width) with {report['runtime']} on {report['device']}")
     rows = [("model", model),
             ("frames per second", f"{_number(fps['sent'])} in, {_number(fps['out'])} out"),
             ("frames", f"{frames['sent']} sent, {frames['out']} labelled"),

@@ -72,7 +72,7 @@ def _headings(heads: list[str], width: int) -> np.ndarray:
 def _row(row: Row, labels: LabelSet, columns: int, width: int) -> np.ndarray:
     pictures = [row.image, row.overlay, labels.palette[row.truth] if row.truth is not None else None][:columns]
     tallest = max((p.shape[0] / p.shape[1] for p in pictures if p is not None), default=0.75)
-    height = max(24, min(int(_CELL * tallest), 2 * _CELL))
+    height = max(24, min(int(_CELL * tallest), _CELL))
     strip = _blank(height + _GAP, width)
     for index, picture in enumerate(pictures):
         x = _GAP + index * (_CELL + _GAP)
@@ -81,7 +81,8 @@ def _row(row: Row, labels: LabelSet, columns: int, width: int) -> np.ndarray:
         else:
             fitted = _fit(picture, height)
             strip[:fitted.shape[0], x:x + fitted.shape[1]] = fitted
-    cv2.rectangle(strip, (_GAP, 0), (_GAP + 12 + 8 * len(row.caption), 18), _PAPER, -1)
+    (length, _), _ = cv2.getTextSize(row.caption, _FONT, 0.4, 1)
+    cv2.rectangle(strip, (_GAP, 0), (_GAP + length + 8, 18), _PAPER, -1)
     _write(strip, row.caption, _GAP + 4, 13, scale=0.4)
     return strip
 
@@ -94,7 +95,7 @@ def _fit(picture: np.ndarray, height: int) -> np.ndarray:
 
 
 def _legend(labels: LabelSet, iou: Mapping[str, float | None], width: int) -> np.ndarray:
-    column = 190
+    column = 200
     columns = max(1, (width - _GAP) // column)
     lines = -(-labels.count // columns)
     strip = _blank(_GAP + 26 * lines, width)
@@ -104,6 +105,6 @@ def _legend(labels: LabelSet, iou: Mapping[str, float | None], width: int) -> np
         cv2.rectangle(strip, (x, y), (x + 24, y + 18), color, -1)
         cv2.rectangle(strip, (x, y), (x + 24, y + 18), _FAINT, 1)
         score = iou.get(name)
-        text = name if score is None else f"{name} {100 * score:.1f} %"
+        text = name if score is None else f"{name}, IoU {100 * score:.1f} %"
         _write(strip, text, x + 32, y + 14, room=column - 40)
     return strip

@@ -5,6 +5,7 @@ Fed by whoever watches the topics; knows nothing of ROS. The report's keys are t
 
 import threading
 from array import array
+from collections import deque
 from collections.abc import Mapping
 from math import isnan
 from typing import Any
@@ -30,8 +31,10 @@ class Tally:
         self.node: dict[str, str] = {}  # the node's newest diagnostics
         self.stages: dict[str, dict[str, float]] = {}
         self._labels = labels
+        self._first_label: float | None = None
         self._last_sent = self._last_label = self._next_score = 0.0
         self._end_to_end = array("d")
+        self._missing: deque[int] = deque(maxlen=2)
         self._confusion = Confusion(labels.count)
         self._lock = threading.Lock()
         self._scorer = Background(self._add_score, depth=4)
@@ -42,6 +45,7 @@ class Tally:
 
     def add_label(self, clock: float, seconds: float) -> None:
         """Count a label image that came ``seconds`` after its frame's stamp."""
+        self._first_label = clock if self._first_label is None else self._first_label
         self.labelled, self._last_label = self.labelled + 1, clock
         self._end_to_end.append(1e3 * seconds)
 
@@ -55,6 +59,8 @@ class Tally:
     def add_diagnostics(self, values: Mapping[str, str]) -> None:
         """Take the node's key-value pairs; while it works, its percentiles too."""
         self.node = dict(values)
+        # Some of these are only on their way; what is lost is still missing in the next report.
+        self._missing.append(self.sent - (self._count("frames_in") or 0))
         for stage in STAGES:
             found = {p: _number(values.get(f"{stage}_{p}_ms")) for p in PERCENTILES}
             if all(value is not None for value in found.values()):
@@ -64,8 +70,7 @@ class Tally:
         """Return what is known so far; what is not is None. Shares are 0 to 1."""
         arrived = self._count("frames_in")
         dropped = {cause: self._count("dropped_" + cause) or 0 for cause in CAUSES}
-        # The node's counters are up to a second older than ours: only the last report is exact.
-        dropped["transport"] = max(0, self.sent - arrived) if arrived is not None else 0
+        dropped["transport"] = max(0, min(self._missing, default=0))
         with self._lock:
             scores = self._confusion.scores()
             scored = self.scored
@@ -74,7 +79,7 @@ class Tally:
             "input_size": self.node.get("input_size"),
             "frames": {"sent": self.sent, "in": arrived, "out": self.labelled, "dropped": dropped},
             "fps": {"sent": _rate(self.sent, self.start, self._last_sent),
-                    "out": _rate(self.labelled, self.start, self._last_label)},
+                    "out": _rate(self.labelled, self._first_label, self._last_label)},
             "latency_ms": dict(self.stages, **self._end_to_end_ms()),
             "miou": scores.miou if scored else None,
             "iou": {name: None if isnan(value) else float(value)
@@ -113,7 +118,7 @@ def _number(text: str | None) -> float | None:
     return None if isnan(value) else value
 
 
-def _rate(count: int, start: float | None, last: float) -> float | None:
-    if start is None or count < 2 or last <= start:
+def _rate(count: int, first: float | None, last: float) -> float | None:
+    if first is None or count < 2 or last <= first:
         return None
-    return round((count - 1) / (last - start), 3)
+    return round((count - 1) / (last - first), 3)

@@ -51,11 +51,14 @@ class Camera:
     def play(self, seconds: Optional[float]) -> int:
         """Send frames at the source's rate, for so long or for ever; returns how many."""
         count, period = 0, 1.0 / self._source.rate
-        start = due = time.monotonic()
+        start: Optional[float] = None
+        due: Optional[float] = None
         for shot in self._source.endless():
             message = self._prepare(shot)
+            now = time.monotonic()
+            if start is None or due is None:
+                start = due = now  # the first frame may take long: a renderer draws its textures before it
             if not self._source.live:
-                now = time.monotonic()
                 if now - due > period:
                     due = now  # late: go on steadily from here, without a burst
                 time.sleep(max(0.0, due - now))

@@ -36,14 +36,16 @@ class Recorder:
     """Subscribes on a node and keeps what a report and its pictures need."""
 
     def __init__(self, node: Any, arguments: argparse.Namespace) -> None:
-        from diagnostic_msgs.msg import DiagnosticArray
+        from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
         from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+        from rclpy.subscription import Subscription
         from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
         self.labels = load_label_set(arguments.label_set)
         self.tally = Tally(self.labels)
         self.moments = Moments(_LABELS, arguments.duration)
         self.video = VideoWriter(arguments.out / "overlay.mp4")
+        self.broken, self._error = "", DiagnosticStatus.ERROR
         self._clock = node.get_clock()
         self._frames = Pairing(_MEMORY)
         self.image_type = CompressedImage if arguments.compressed else Image
@@ -52,7 +54,10 @@ class Recorder:
         # The input is kept as bytes: only the few frames of the contact sheet are ever decoded.
         node.create_subscription(self.image_type, topic, self._on_image, qos_profile_sensor_data, raw=True)
         node.create_subscription(CameraInfo, "camera_info", self._on_sent, reliable)
-        node.create_subscription(Image, "seg_node/label", self._on_label, reliable)
+        # Before Iron, rclpy cannot tell when the middleware received a message.
+        timed = hasattr(Subscription, "CallbackType")
+        node.create_subscription(Image, "seg_node/label",
+                                 self._on_label if timed else lambda message: self._on_label(message, {}), reliable)
         node.create_subscription(Image, "seg_node/overlay", self._on_overlay, QoSProfile(
             depth=4, reliability=ReliabilityPolicy.RELIABLE))
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, reliable)
@@ -70,9 +75,10 @@ class Recorder:
         seconds, nanoseconds = struct.unpack_from(("<" if message[1] & 1 else ">") + "iI", message, 4)
         self._frames.add(seconds * 10**9 + nanoseconds, "image", message, len(message))
 
-    def _on_label(self, message: Any) -> None:
+    def _on_label(self, message: Any, info: Dict[str, Any]) -> None:
         stamp = _stamp(message)
-        self.tally.add_label(time.monotonic(), (self._clock.now().nanoseconds - stamp) / 1e9)
+        received = info.get("received_timestamp") or self._clock.now().nanoseconds
+        self.tally.add_label(time.monotonic(), (received - stamp) / 1e9)
         label = _pixels(message)
         frame = self._frames.add(stamp, "label", label, label.size)
         self.moments.consider(frame, self.elapsed())
@@ -94,11 +100,9 @@ class Recorder:
     def _on_diagnostics(self, message: Any) -> None:
         for status in message.status:
             if status.name == _STATUS:
-                values = {pair.key: pair.value for pair in status.values}
-                level = status.level if isinstance(status.level, int) else ord(status.level)
-                if level > 1 and not values.get("last_error"):  # errors and silence
-                    values["last_error"] = status.message
-                self.tally.add_diagnostics(values)
+                self.tally.add_diagnostics({pair.key: pair.value for pair in status.values})
+                if status.level == self._error:
+                    self.broken = status.message  # the node is there but cannot work
 
 
 def _stamp(message: Any) -> int:
@@ -142,7 +146,7 @@ def record(node: Any, arguments: argparse.Namespace, stop: List[int]) -> int:
             reported = now
             _say(report=recorder.tally.report(), elapsed=recorder.elapsed())
         if recorder.tally.start is None:
-            if now - begun > arguments.patience:
+            if recorder.broken or now - begun > arguments.patience:
                 break
         elif recorder.elapsed() > arguments.duration + _QUIET:
             break
@@ -151,7 +155,7 @@ def record(node: Any, arguments: argparse.Namespace, stop: List[int]) -> int:
     report = recorder.tally.report()
     report["seconds"] = round(min(recorder.elapsed(), arguments.duration), 2)
     if not recorder.tally.labelled:
-        _say(failure=_reason(recorder.tally, report, arguments))
+        _say(failure=_reason(recorder, report))
         return 1
     drive = Drive(arguments.out, arguments.title, recorder.labels, recorder.video)
     files = write_recording(drive, report, recorder.moments.frames(), _decoder(recorder, arguments.compressed))
@@ -159,10 +163,12 @@ def record(node: Any, arguments: argparse.Namespace, stop: List[int]) -> int:
     return 0
 
 
-def _reason(tally: Tally, report: Dict[str, Any], arguments: argparse.Namespace) -> str:
+def _reason(recorder: Recorder, report: Dict[str, Any]) -> str:
     """Say in a line why no labelled frame came."""
-    error = report["last_error"]
-    if not tally.sent:
+    tally, error = recorder.tally, recorder.broken or report["last_error"]
+    if recorder.broken:
+        why = "the node cannot work"
+    elif not tally.sent:
         why = "the camera sent nothing"
     elif not tally.node:
         why = "the camera sent {} frames, but the node published no diagnostics".format(tally.sent)
