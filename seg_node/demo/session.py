@@ -111,7 +111,7 @@ class _Session:
         while recorder.code is None:
             self._take(lines)
             if self._signals:
-                self._view.say("interrupted: writing what was recorded so far")
+                self._view.say("interrupted: ending everything and writing what was recorded so far")
                 return self._stop_early(recorder, [camera, node], lines, INTERRUPTED)
             for child in (node, camera):
                 if child.code is not None and (child is node or child.code != 0):
@@ -131,7 +131,9 @@ class _Session:
         deadline = time.monotonic() + _FINISHING
         while recorder.code is None and time.monotonic() < deadline and not self._signals:
             time.sleep(0.02)
-        if recorder.code is not None:
+        if code == INTERRUPTED and recorder.code != 0:
+            self._view.say("nothing was recorded yet")
+        elif recorder.code is not None:
             self._conclude(recorder, [], lines)
         return code
 
@@ -189,6 +191,6 @@ def _shorten(files: Sequence[str]) -> list[str]:
     """Name a folder of many files once."""
     labels = [path for path in files if Path(path).parent.name == "label"]
     others = [path for path in files if path not in labels]
-    return others + ([f"{Path(labels[0]).parent}/*.png ({len(labels)} label images)"] if labels else [])
+    return others + ([f"{Path(labels[0]).parent}/*.png (label images: {len(labels)})"] if labels else [])
 
 

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 _STAGES = {
     "age": "waiting, camera to node", "decode": "decode message", "resize": "resize to network",
     "infer": "network", "restore": "restore size", "overlay": "overlay and colour", "publish": "publish",
-    "total": "whole node", "end_to_end": "camera to label, as received",
+    "total": "node, arrival to label", "end_to_end": "camera to label received",
 }
 _CAUSES = {
     "newer_frame": "a newer frame came", "too_old": "too old", "bad_image": "bad image",
@@ -49,7 +49,7 @@ class View:
         left = max(0.0, self._duration - elapsed)
         if self._live is not None:
             self._live.update(table(report, f"{self._title}\n{_progress(report, elapsed, left)}"))
-        elif elapsed >= self._next_line and report["frames"]["sent"]:
+        elif self._next_line <= elapsed <= self._duration and report["frames"]["sent"]:
             self._next_line = elapsed + 1.0
             self.say(f"{_progress(report, elapsed, left)}  {line(report)}")
 

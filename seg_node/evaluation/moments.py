@@ -1,4 +1,4 @@
-"""Put together what belongs to one frame, and pick a few frames evenly over a drive."""
+"""Put together what belongs to one frame, and pick a few of them evenly over a drive."""
 
 from collections import OrderedDict
 from typing import Any
@@ -24,12 +24,13 @@ class Pairing:
 
 
 class Moments:
-    """``count`` frames, evenly over ``seconds``."""
+    """A few frames, evenly spread over a drive whose length nobody knows: it may be interrupted."""
 
-    def __init__(self, count: int, seconds: float) -> None:
+    def __init__(self, count: int) -> None:
+        """Keeps ``count`` to ``2 * count - 1`` frames, fewer only of a very short drive; ``count`` is 2 or more."""
+        self._count = count
+        self._every = self._due = 0.2  # seconds
         self._chosen: list[dict[str, Any]] = []
-        self._every = seconds / count
-        self._due = 0.5 * self._every
         self._latest: dict[str, Any] | None = None
 
     def consider(self, frame: dict[str, Any], elapsed: float) -> bool:
@@ -39,8 +40,10 @@ class Moments:
         if elapsed < self._due:
             return False
         self._chosen.append(frame)
-        while self._due <= elapsed:
-            self._due += self._every
+        if len(self._chosen) == 2 * self._count:
+            del self._chosen[::2]  # the newest stays
+            self._every = (elapsed - self._chosen[0]["elapsed"]) / (self._count - 1)
+        self._due = elapsed + self._every
         return True
 
     def frames(self) -> list[dict[str, Any]]:

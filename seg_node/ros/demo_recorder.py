@@ -25,7 +25,7 @@ from seg_node.evaluation.tally import Tally
 from seg_node.evaluation.video_writer import VideoWriter
 from seg_node.label_set import load_label_set
 
-_LABELS = 10  # label images written
+_LABELS = 8  # label images written, at least, of a drive of some seconds; at most twice as many
 _MEMORY = 128 << 20  # bytes of frames that wait for their other parts
 _REPORT_EVERY = 0.5  # seconds
 _QUIET = 1.5  # seconds after the last frame in which the node's last frames and diagnostics come
@@ -43,7 +43,7 @@ class Recorder:
 
         self.labels = load_label_set(arguments.label_set)
         self.tally = Tally(self.labels)
-        self.moments = Moments(_LABELS, arguments.duration)
+        self.moments = Moments(_LABELS)
         self.video = VideoWriter(arguments.out / "overlay.mp4")
         self.broken, self._error = "", DiagnosticStatus.ERROR
         self._clock = node.get_clock()
