@@ -296,10 +296,12 @@ def main(args: Optional[List[str]] = None) -> int:
 def _end(node: SegmentationNode, spinning: threading.Thread, failed: List[str]) -> int:
     """Stop within a second, come what may; returns the exit code."""
     code = 1 if failed else 0
+    for number in (signal.SIGINT, signal.SIGTERM):  # a second one would find Python's handlers gone
+        signal.signal(number, signal.SIG_IGN)
     for text in failed:
         print(text, file=sys.stderr)
     stopped = node.stop(_PATIENCE)
-    rclpy.shutdown()  # wakes the executor
+    rclpy.shutdown(uninstall_handlers=False)  # wakes the executor
     spinning.join(_PATIENCE)
     if not stopped or spinning.is_alive():  # an inference hangs or a model loads: Python would wait for it
         sys.stdout.flush()
