@@ -1,0 +1,86 @@
+import math
+
+import pytest
+
+from seg_node.ros.health import DROPS, ERROR, OK, STAGES, WARN, Health
+
+
+class Clock:
+    now = 50.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def health(clock):
+    health = Health(clock)
+    health.enter("active")
+    return health
+
+
+def report(health):
+    level, message, values = health.report(lambda: "/image (publishers: 0)")
+    return level, message, dict(values)
+
+
+def test_a_working_node(health, clock):
+    for _ in range(20):
+        clock.now += 0.1
+        health.received(0.004)
+        health.labelled({"infer": 0.01, "total": 0.012})
+    level, message, values = report(health)
+    assert (level, message) == (OK, "10.0 frames a second")
+    assert (values["frames_in"], values["frames_out"], values["rate_in_hz"]) == ("20", "20", "10.00")
+    assert (values["age_p50_ms"], values["infer_max_ms"], values["last_error"]) == ("4.000", "10.000", "")
+    assert math.isnan(float(values["overlay_p50_ms"]))
+
+
+def test_every_stage_and_cause_has_its_keys(health):
+    values = report(health)[2]
+    for stage in STAGES:
+        for name in ("p50", "p95", "p99", "max"):
+            float(values[f"{stage}_{name}_ms"])
+    assert all(values["dropped_" + cause] == "0" for cause in DROPS)
+
+
+def test_an_error_warns_once_and_is_remembered(health):
+    health.dropped("bad_image", "truncated")
+    assert report(health)[:2] == (WARN, "bad_image: truncated")
+    level, _, values = report(health)
+    assert (level, values["last_error"], values["dropped_bad_image"]) == (OK, "bad_image: truncated", "1")
+
+
+def test_a_newer_frame_is_no_error(health):
+    health.dropped("newer_frame")
+    assert report(health)[0] == OK
+
+
+def test_silence_is_noticed_while_active(health, clock):
+    clock.now += 3
+    assert report(health)[:2] == (WARN, "no image for 3 s on /image (publishers: 0)")
+    health.received(0.0)
+    assert report(health)[0] == OK
+    clock.now += 60
+    health.enter("inactive")
+    assert report(health)[:2] == (OK, "inactive")
+    health.enter("active")
+    assert report(health)[0] == OK
+
+
+def test_what_is_broken_stays_an_error(health):
+    health.broken = "cannot load model 'x': no such file"
+    for _ in range(2):
+        level, message, values = report(health)
+        assert (level, message, values["last_error"]) == (ERROR, health.broken, health.broken)
+
+
+def test_a_new_model_counts_anew(health):
+    health.received(0.0)
+    health.reset()
+    assert report(health)[2]["frames_in"] == "0"

@@ -1,0 +1,73 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import pytest
+
+from seg_node.ros import transport
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch, tmp_path):
+    for name in (*transport.PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS", "RMW_IMPLEMENTATION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(transport, "tune_malloc", lambda: True)  # for good, and this is the tests' own process
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 30))
+
+
+def profiles():
+    return [os.environ.get(name) for name in transport.PROFILE_VARIABLES]
+
+
+def test_both_names_point_at_the_shipped_profile():
+    path = transport.prepare_transport()
+    assert profiles() == [path, path]
+    tree = ElementTree.parse(path)
+    sizes = [int(element.text) for element in tree.iter() if element.tag.endswith("segment_size")]
+    assert sizes and min(sizes) >= 16 << 20
+
+
+def test_a_child_of_ours_keeps_it():
+    path = transport.prepare_transport()
+    assert transport.prepare_transport() == path
+
+
+@pytest.mark.parametrize("name, value", [
+    ("FASTRTPS_DEFAULT_PROFILES_FILE", "/mine.xml"), ("FASTDDS_DEFAULT_PROFILES_FILE", "/mine.xml"),
+    ("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA"), ("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp")])
+def test_the_users_own_choice_stands(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    before = profiles()
+    assert transport.prepare_transport() is None
+    assert profiles() == before
+
+
+def test_the_users_own_file_stands(tmp_path):
+    (tmp_path / "DEFAULT_FASTRTPS_PROFILES.xml").write_text("<dds/>")
+    assert transport.prepare_transport() is None and profiles() == [None, None]
+
+
+def test_a_small_shared_memory_is_left_alone(monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=64 << 20))
+    assert transport.prepare_transport() is None and profiles() == [None, None]
+
+
+def test_fast_dds_is_named_by_hand(monkeypatch):
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
+    assert transport.prepare_transport() is not None
+
+
+def test_nothing_of_ros_is_imported_and_malloc_takes_it():
+    code = ("import sys; from seg_node.ros import transport; transport.prepare_transport();"
+            "assert 'rclpy' not in sys.modules; print(transport.tune_malloc())")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() in ("True", "False")
+    if sys.platform == "linux" and os.confstr("CS_GNU_LIBC_VERSION"):
+        assert done.stdout.strip() == "True"
