@@ -6,11 +6,11 @@ ros2 launch seg_node camera.launch.py image:=/camera/image_raw model:=rdsnet_cam
 import os
 
 from ament_index_python.packages import get_package_share_directory
-
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+
+from launch import LaunchDescription
 
 PARAMS = os.path.join(get_package_share_directory("seg_node"), "config", "seg_node.yaml")
 OURS = ("model", "runtime", "device", "transport")
@@ -27,9 +27,10 @@ ARGUMENTS = [
 
 def _node(context):
     given = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
+    ours = {name: given[name] for name in OURS if given[name]}
     return [Node(
         package="seg_node", executable="segmentation_node", name="seg_node", namespace=given["namespace"],
-        parameters=[given["params"], {name: given[name] for name in OURS if given[name]}],
+        parameters=[given["params"]] + ([ours] if ours else []),
         remappings=[("image", given["image"])], output="screen")]
 
 

@@ -7,13 +7,13 @@ ros2 launch seg_node jetson.launch.py video_device:=/dev/video0      (needs ros-
 import os
 
 from ament_index_python.packages import get_package_share_directory
-
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node
+
+from launch import LaunchDescription
 
 CAMERA = os.path.join(get_package_share_directory("seg_node"), "launch", "camera.launch.py")
 PASSED_ON = [
