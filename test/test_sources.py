@@ -69,6 +69,14 @@ def test_video_plays_at_its_own_rate_and_loops(video):
     assert shades == pytest.approx([0, 40, 80, 120, 160, 0, 40], abs=4)
 
 
+def test_a_live_source_that_ends_is_a_failure(video):
+    from seg_node.sources.video import VideoSource
+
+    source = VideoSource(str(video), live=True)
+    with pytest.raises(SourceError, match="stopped giving frames after 4"):
+        first(source, 6)  # the first frame went into finding out whether there are any
+
+
 # --- folder ---------------------------------------------------------------------------------------------------
 
 def test_folder_goes_by_number_skips_what_is_damaged_and_loops(tmp_path):

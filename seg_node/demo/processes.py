@@ -32,6 +32,8 @@ def child_environment(log_folder: Path, base: Mapping[str, str] | None = None) -
     if not environment.get("ROS_DOMAIN_ID"):
         environment["ROS_DOMAIN_ID"] = str(free_domain())
         environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        if environment.get("ROS_DISTRO") == "humble":  # does not know that one yet; later ones warn of this
+            environment["ROS_LOCALHOST_ONLY"] = "1"
     environment.setdefault("ROS_LOG_DIR", str(log_folder))
     home = str(Path(seg_node.__file__).resolve().parent.parent)  # our own copy, wherever we were started from
     environment["PYTHONPATH"] = os.pathsep.join([home] + [environment[k] for k in ["PYTHONPATH"] if environment.get(k)])

@@ -20,7 +20,8 @@ pytest.importorskip("av", reason="PyAV is not installed here")
 
 ROOT = Path(__file__).resolve().parents[2]
 CARD = {"name": "pretend", "network": {"name": "external", "classes": 11, "options": {"delay": 0.005}},
-        "label_set": "camvid11", "input": {"size": [60, 80], "channels": "bgr"}, "output": {"kind": "labels"}, "files": {}}
+        "label_set": "camvid11", "input": {"size": [60, 80], "channels": "bgr"},
+        "output": {"kind": "labels"}, "files": {}}
 
 
 class Demo:
