@@ -3,9 +3,13 @@
 Does not import rclpy. Call ``prepare_transport()`` first thing in ``main()``.
 """
 
+import contextlib
 import ctypes
+import fcntl
 import os
+import re
 import shutil
+from pathlib import Path
 from typing import Optional
 
 from seg_node.share import share_path
@@ -25,6 +29,7 @@ def prepare_transport() -> Optional[str]:
     middleware, the user's own Fast DDS settings, or a small /dev/shm (Docker's stock 64 MB; use --shm-size).
     """
     tune_malloc()
+    sweep()
     if _user_has_chosen() or not _room_for_segments():
         return None
     profile = str(share_path("config/fastdds.xml"))
@@ -46,6 +51,26 @@ def tune_malloc() -> bool:
     # Older glibc refuses thresholds over half a heap, 32 MB.
     threshold = mallopt(_M_MMAP_THRESHOLD, 1 << 30) or mallopt(_M_MMAP_THRESHOLD, 32 << 20)
     return bool(threshold and mallopt(_M_TRIM_THRESHOLD, 1 << 30) and mallopt(_M_ARENA_MAX, 1))
+
+
+def sweep(folder: str = "/dev/shm") -> int:
+    """Free the shared memory of Fast DDS processes that were killed; returns how many there were.
+
+    Nobody else does, and with segments of this size a camera that keeps crashing would eat the robot's memory.
+    A living process holds a lock on the file beside its segment, as ``fastdds shm clean`` knows too.
+    """
+    count = 0
+    for lock in Path(folder).glob("fast*_el"):
+        if not re.match(r"fast(rtps|dds)_[0-9a-f]{16}_el$", lock.name):
+            continue
+        # an OSError: somebody lives there, it is somebody else's, or just gone
+        with contextlib.suppress(OSError), open(str(lock), "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(FileNotFoundError):
+                lock.with_name(lock.name[:-len("_el")]).unlink()
+            lock.unlink()
+            count += 1
+    return count
 
 
 def _user_has_chosen() -> bool:

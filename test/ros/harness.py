@@ -32,7 +32,7 @@ def environment():
     return {**{k: v for k, v in os.environ.items() if k not in ours}, "PYTHONPATH": str(ROOT)}
 
 
-def until(condition, seconds=10.0, what=""):
+def until(condition, seconds=20.0, what=""):
     """Wait for a condition and return its value; fails after so many seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -41,6 +41,20 @@ def until(condition, seconds=10.0, what=""):
             return value
         time.sleep(0.01)
     raise AssertionError(f"not within {seconds} s: {what or condition}")
+
+
+def send(camera, message, condition, seconds=15.0):
+    """Publish until a condition holds and return its value: a camera's first images may find nobody."""
+    def attempt():
+        camera.publish(message)
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            value = condition()
+            if value:
+                return value
+            time.sleep(0.005)
+        return None
+    return until(attempt, seconds)
 
 
 def write_card(folder, **options):
@@ -98,7 +112,7 @@ class Client:
     def __init__(self):
         rclpy.init(args=["--ros-args", "--log-level", "error"])
         self.node = rclpy.create_node("tester")
-        self.statuses = {}
+        self.statuses, self._clients = {}, {}
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, RELIABLE)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
@@ -119,7 +133,7 @@ class Client:
         for status in message.status:
             self.statuses.setdefault(status.name, []).append(status)
 
-    def status(self, node, condition=lambda level, message, values: True, seconds=10.0):
+    def status(self, node, condition=lambda level, message, values: True, seconds=20.0):
         """Return (level, message, values) of the next diagnostics of ``node`` that meet the condition."""
         name = f"{node.name[1:]}: segmentation"
         self.statuses[name] = []
@@ -140,7 +154,7 @@ class Client:
     def ready(self, node):
         """Wait until the node is active and its subscription is there."""
         self.status(node, lambda level, message, values: values["runtime"] and message not in
-                    ("loading", "inactive", "unconfigured"), seconds=20)
+                    ("loading", "inactive", "unconfigured"), seconds=30)
         return node
 
     def listen(self, node, output="label"):
@@ -159,11 +173,12 @@ class Client:
         return publisher
 
     def call(self, kind, service, request):
-        client = self.node.create_client(kind, service)
-        assert client.wait_for_service(timeout_sec=10), service
-        future = client.call_async(request)
-        until(future.done, 15, service)
-        self.node.destroy_client(client)
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+            assert self._clients[service].wait_for_service(timeout_sec=20), service
+            time.sleep(0.5)  # a server that has not found us yet answers to nobody
+        future = self._clients[service].call_async(request)
+        until(future.done, 20, service)
         return future.result()
 
     def transition(self, node, label):

@@ -1,3 +1,4 @@
+import fcntl
 import os
 import shutil
 import subprocess
@@ -19,7 +20,11 @@ def clean(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(transport, "tune_malloc", lambda: True)  # for good, and this is the tests' own process
+    monkeypatch.setattr(transport, "sweep", lambda: 0)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 30))
+
+
+SWEEP = transport.sweep
 
 
 def profiles():
@@ -55,6 +60,7 @@ def test_the_users_own_file_stands(tmp_path):
 
 
 def test_a_small_shared_memory_is_left_alone(monkeypatch):
+    monkeypatch.setattr(transport, "sweep", lambda: 0)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=64 << 20))
     assert transport.prepare_transport() is None and profiles() == [None, None]
 
@@ -62,6 +68,17 @@ def test_a_small_shared_memory_is_left_alone(monkeypatch):
 def test_fast_dds_is_named_by_hand(monkeypatch):
     monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
     assert transport.prepare_transport() is not None
+
+
+def test_the_memory_of_the_dead_is_swept_and_of_the_living_kept(tmp_path):
+    dead, living, others = "fastrtps_0123456789abcdef", "fastdds_fedcba9876543210", "fastrtps_port7411"
+    for name in (dead, living, others):
+        (tmp_path / name).write_bytes(b"segment")
+        (tmp_path / (name + "_el")).touch()
+    with open(tmp_path / (living + "_el"), "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert SWEEP(str(tmp_path)) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([living, living + "_el", others, others + "_el"])
 
 
 def test_nothing_of_ros_is_imported_and_malloc_takes_it():
