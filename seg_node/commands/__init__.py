@@ -14,7 +14,13 @@ from seg_node import __version__, plugins
 
 def main(words: Optional[list[str]] = None) -> int:
     """Run a subcommand. Returns 0 if it did what was asked, 1 if it could not, 2 for wrong arguments."""
-    arguments = _parser().parse_args(words)
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(words)
+    # argparse takes positional words in one run only; key=value may stand behind options too
+    if hasattr(arguments, "changes") and all("=" in word and not word.startswith("-") for word in rest):
+        arguments.changes += rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s")
     logging.getLogger("seg_node").setLevel(logging.INFO)
     try:

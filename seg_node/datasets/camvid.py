@@ -39,7 +39,7 @@ class CamVid:
                                "a label is one channel of its image's size")
         label = self._raw_ids[raw]
         if np.any((label == UNLABELLED) & (raw != 11)):
-            wrong = sorted(set(np.unique(raw)) - set(range(12)))
+            wrong = np.setdiff1d(raw, range(12)).tolist()
             raise DatasetError(f"{self._labels / path.name}: holds ids {wrong}; CamVid's are 0 to 11")
         return Sample(image, label, path.stem)
 

@@ -39,11 +39,13 @@ def load(card: ModelCard, device: str = "auto") -> TorchRuntime:
     """
     import torch
 
-    target = device
-    if device in ("auto", "gpu"):
-        target = "cuda" if torch.cuda.is_available() else "cpu"
-    if target.startswith("cuda") and not torch.cuda.is_available() or (device == "gpu" and target == "cpu"):
-        raise ValueError("device '{}': PyTorch finds no GPU here; choose auto or cpu".format(device))
+    gpu = torch.cuda.is_available()
+    target = {"auto": "cuda" if gpu else "cpu", "gpu": "cuda"}.get(device, device)
+    try:
+        torch.empty(0, device=target)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError("device '{}' is not available to PyTorch here; choose auto or one of {}".format(
+            device, "cpu, gpu" if gpu else "cpu")) from error
     network = load_network(card)
     from seg_node.networks._deployed import Deployed
 
@@ -72,7 +74,8 @@ def read_weights(path: Any) -> Dict[str, Any]:
     try:
         state = torch.load(str(path), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise CardError("{}: no PyTorch weights, or a damaged file: {}".format(path, str(error).splitlines()[0])) from error
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CardError("{}: no PyTorch weights, or a damaged file: {}".format(path, why)) from error
     if not isinstance(state, dict):
         raise CardError("{}: holds a {}, not a state dict".format(path, type(state).__name__))
     return state

@@ -4,7 +4,7 @@ What is drawn and how it is augmented follows from (seed, epoch, place) alone, s
 uninterrupted one would have seen.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -57,25 +57,26 @@ class TrainingSamples(Dataset):  # type: ignore[type-arg]
 
 
 class EpochSampler(Sampler):  # type: ignore[type-arg]
-    """Places of one epoch, shuffled; the trainer calls ``set_epoch``. The last short batch is dropped."""
+    """Places of one epoch, shuffled; the last short batch is dropped.
 
-    def __init__(self, splits: Sequence[Cached], sources: Sequence[Source], batch: int, seed: int) -> None:
-        self._splits, self._sources, self._batch, self._seed = splits, sources, batch, seed
-        self._epoch = 0
+    Asks for the epoch when iterated, and has no ``set_epoch``: Lightning calls that too late when it resumes.
+    """
 
-    def set_epoch(self, epoch: int) -> None:
-        self._epoch = epoch
+    def __init__(self, splits: Sequence[Cached], sources: Sequence[Source], batch: int, seed: int,
+                 epoch: Callable[[], int]) -> None:
+        self._splits, self._sources, self._batch, self._seed, self._epoch = splits, sources, batch, seed, epoch
 
     def __len__(self) -> int:
         drawn = sum(s.per_epoch or len(split) for s, split in zip(self._sources, self._splits, strict=True))
         return max(drawn // self._batch, 1) * self._batch
 
     def __iter__(self) -> Iterator[Place]:
-        rng = np.random.default_rng((self._seed, self._epoch))
+        epoch = self._epoch()
+        rng = np.random.default_rng((self._seed, epoch))
         places: list[Place] = []
         for number, (source, split) in enumerate(zip(self._sources, self._splits, strict=True)):
             count = source.per_epoch or len(split)
             order = np.concatenate([rng.permutation(len(split)) for _ in range(-(-count // len(split)))])[:count]
-            places += [(self._epoch, number, int(index)) for index in order]
+            places += [(epoch, number, int(index)) for index in order]
         order = np.resize(rng.permutation(len(places)), len(self))
         return iter([places[i] for i in order])

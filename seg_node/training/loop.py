@@ -44,6 +44,8 @@ class Task(pl.LightningModule):
         return self.network(x.contiguous())  # type: ignore[no-any-return]
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> torch.Tensor:
+        # dropout follows from the step, so that a resumed training draws what an unbroken one would have drawn
+        torch.manual_seed((self.recipe.seed * 1_000_003 + self.global_step) * 1_009 + self.global_rank)
         images, labels = batch
         loss: torch.Tensor = self.loss(self(images).float(), labels)
         self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=True)
@@ -150,7 +152,7 @@ def train(recipe: Recipe, data: Optional[Path], out: Path, workers: int = 1) -> 
     trainer = _trainer(recipe, out, best)
     last = out / "last.ckpt"
     begun = time.monotonic()
-    trainer.fit(Task(recipe, frequency), _loader(recipe, splits, workers), _validation(recipe, data, workers),
+    trainer.fit(Task(recipe, frequency), _loader(recipe, splits, workers, trainer), _validation(recipe, data, workers),
                 ckpt_path=last if last.exists() else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -171,9 +173,10 @@ def _trainer(recipe: Recipe, out: Path, best: ModelCheckpoint) -> pl.Trainer:
         log_every_n_steps=10, num_sanity_val_steps=0, enable_model_summary=False)
 
 
-def _loader(recipe: Recipe, splits: list[Any], workers: int) -> DataLoader[Any]:
+def _loader(recipe: Recipe, splits: list[Any], workers: int, trainer: pl.Trainer) -> DataLoader[Any]:
     samples = TrainingSamples(splits, recipe.input.size, recipe.augment, recipe.seed)
-    sampler = EpochSampler(splits, recipe.train, recipe.batch_size, recipe.seed)
+    sampler = EpochSampler(splits, recipe.train, recipe.batch_size, recipe.seed,
+                           lambda: trainer.current_epoch)
     return DataLoader(samples, recipe.batch_size, sampler=sampler, drop_last=True, num_workers=workers,
                       persistent_workers=workers > 0)
 
@@ -181,6 +184,6 @@ def _loader(recipe: Recipe, splits: list[Any], workers: int) -> DataLoader[Any]:
 def _validation(recipe: Recipe, data: Optional[Path], workers: int) -> DataLoader[Any]:
     split = open_source(recipe.validate, recipe, data)
     samples = TrainingSamples([split], recipe.input.size, None, recipe.seed)
-    places = [(0, 0, index) for index in range(len(split))]
+    places = [(0, 0, index) for index in range(recipe.validate.per_epoch or len(split))]
     return DataLoader(samples, min(recipe.batch_size, 4), sampler=places, num_workers=workers,
                       persistent_workers=workers > 0)

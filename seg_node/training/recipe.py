@@ -14,7 +14,7 @@ from seg_node.share import share_path, shipped
 
 @dataclass(frozen=True)
 class Source:
-    """A split to train or validate on; ``per_epoch`` draws so many of its samples each epoch, anew."""
+    """A split; ``per_epoch``: train on so many of its samples each epoch, drawn anew, or validate on its first so many."""
 
     dataset: str
     split: str
@@ -162,8 +162,11 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return None if value is None else _build(get_args(kind)[0], value, where)
     if get_origin(kind) is dict:
         kind = dict
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML 1.1 takes 1e-3, which people write, for text
+        except ValueError:
+            pass
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ValueError(f"key '{where}': is {value!r}; must be {kind.__name__}")
     return value

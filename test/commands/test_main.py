@@ -1,0 +1,50 @@
+"""The command line as a person meets it: help, exit codes, one JSON object and nothing else."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seg_node import commands, plugins
+
+
+def run(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "seg_node", *words], capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("name", plugins.names(commands.__name__))
+def test_every_subcommand_teaches_with_an_example(name: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        commands.main([name, "--help"])
+    text = capsys.readouterr().out
+    assert stop.value.code == 0 and "example" in text and f"seg-node {name}" in text
+
+
+@pytest.mark.parametrize("words", [[], ["evaluatte"], ["evaluate"], ["export", "x", "--to", "paper"]])
+def test_wrong_arguments_exit_with_2(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        commands.main(words)
+    assert stop.value.code == 2
+
+
+def test_what_cannot_be_done_exits_with_1_and_a_reason() -> None:
+    done = run("evaluate", "no_such_model", "--dataset", "street")
+    assert done.returncode == 1 and "no model 'no_such_model'" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_evaluate_prints_one_json_object(exported: Path) -> None:
+    done = run("evaluate", str(exported), "--dataset", "street", "--runtime", "onnx", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert set(result) == {"model", "dataset", "split", "void", "images", "miou", "iou", "pixel_accuracy", "class_accuracy",
+                           "frequency_weighted_iou", "runtime", "precision", "ms_per_image"}
+    assert result["images"] == 100 and 0 <= result["miou"] <= 1 and set(result["ms_per_image"]) == {"p50", "p95"}
+
+
+def test_help_needs_no_heavy_library() -> None:
+    code = ("import sys; from seg_node.commands import _parser; _parser(); "
+            "print([m for m in ('torch', 'lightning', 'onnx', 'onnxruntime', 'openvino', 'rclpy') if m in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done

@@ -1,0 +1,62 @@
+"""What many tests share: where real data lies, and small models made on the spot."""
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def data_folder() -> Path:
+    """Where real data lies: SEG_NODE_DATA, or shared/data beside the checkout."""
+    return Path(os.environ.get("SEG_NODE_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture
+def camvid() -> Path:
+    folder = data_folder() / "camvid"
+    if not folder.is_dir():
+        pytest.skip(f"no CamVid at {folder}; set SEG_NODE_DATA to the folder that holds camvid/")
+    return folder
+
+
+def card_table(**changes: object) -> dict:
+    """A valid card's table for a 48x64 network; ``changes`` replace whole sections."""
+    table = {
+        "name": "small",
+        "network": {"name": "rdsnet", "classes": 11},
+        "label_set": "camvid11",
+        "input": {"size": [48, 64], "channels": "bgr", "mean": [0.4, 0.4, 0.4], "std": [0.3, 0.3, 0.3]},
+        "output": {"kind": "labels"},
+        "files": {},
+    }
+    table.update(changes)
+    return table
+
+
+@pytest.fixture
+def write_card(tmp_path: Path):
+    """Return a function that writes a card from changes and returns its folder."""
+    def write(**changes: object) -> Path:
+        (tmp_path / "card.yaml").write_text(yaml.safe_dump(card_table(**changes)), encoding="utf-8")
+        return tmp_path
+    return write
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small random RDS-Net as PyTorch weights and as ONNX, with its card."""
+    torch = pytest.importorskip("torch")
+    from seg_node import exporters, networks
+    from seg_node.training.checkpoint import save_weights
+
+    folder = tmp_path_factory.mktemp("model") / "small"
+    folder.mkdir()
+    torch.manual_seed(1)
+    save_weights(networks.build("rdsnet", 11).state_dict(), folder / "weights.pt")
+    table = card_table(files={"torch": {"path": "weights.pt"}})
+    (folder / "card.yaml").write_text(yaml.safe_dump(table), encoding="utf-8")
+    exporters.export(str(folder), "onnx")
+    return folder

@@ -1,0 +1,184 @@
+"""One contract for every backend: the same image gives the same labels, and bad input gives a clear error."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from seg_node import runtimes
+from seg_node.datasets import open_split
+from seg_node.model_card import CardError, ModelCard, load_card
+from seg_node.runtimes import Runtime, load_runtime
+
+READING = [name for name in runtimes.names() if runtimes.backend(name).READS]
+
+
+@pytest.fixture(params=runtimes.names())
+def backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    if not runtimes.is_installed(name):
+        pytest.skip(f"{runtimes.backend(name).REQUIRES} is not installed")
+    return name
+
+
+@pytest.fixture
+def model(exported: Path, tmp_path: Path) -> Path:
+    """A copy of the small model, to damage."""
+    return Path(shutil.copytree(exported, tmp_path / "small"))
+
+
+@pytest.fixture
+def runtime(exported: Path, backend: str):
+    loaded = load_runtime(load_card(exported), backend, "cpu")
+    yield loaded
+    loaded.close()
+
+
+def images(card: ModelCard, count: int) -> np.ndarray:
+    split = open_split("street", "val", size=card.size)
+    return np.stack([split[index][0] for index in range(count)])
+
+
+def test_labels_are_uint8_of_the_cards_size(runtime: Runtime) -> None:
+    labels = runtime.infer(images(runtime.card, 1)).labels
+    assert labels.dtype == np.uint8 and labels.shape == (1, *runtime.card.size)
+    assert labels.max() < runtime.card.classes
+
+
+def test_a_batch_is_its_images(runtime: Runtime) -> None:
+    batch = images(runtime.card, 3)
+    together = runtime.infer(batch).labels.copy()
+    apart = np.concatenate([runtime.infer(image[None]).labels.copy() for image in batch])
+    assert np.mean(together == apart) >= 0.999
+
+
+def test_an_image_that_is_a_view_with_gaps(runtime: Runtime) -> None:
+    batch = images(runtime.card, 1)
+    padded = np.zeros((1, batch.shape[1], batch.shape[2] + 5, 3), np.uint8)
+    padded[:, :, :-5] = batch
+    truth = runtime.infer(batch).labels.copy()
+    assert np.array_equal(truth, runtime.infer(padded[:, :, :-5]).labels)
+
+
+@pytest.mark.parametrize("wrong, error, says", [
+    (lambda x: x.astype(np.float32), TypeError, "uint8"),
+    (lambda x: x.tolist(), TypeError, "uint8"),
+    (lambda x: x[0], ValueError, "48, 64, 3"),
+    (lambda x: x[:, :, :-1], ValueError, "48, 64, 3"),
+    (lambda x: x[..., :2], ValueError, "48, 64, 3"),
+    (lambda x: np.concatenate([x, x[..., :1]], -1), ValueError, "48, 64, 3"),
+    (lambda x: x[:0], ValueError, "48, 64, 3"),
+], ids=["float", "list", "no batch", "narrow", "two channels", "four channels", "empty"])
+def test_wrong_images(runtime: Runtime, wrong, error, says) -> None:
+    with pytest.raises(error, match=says):
+        runtime.infer(wrong(np.zeros((1, 48, 64, 3), np.uint8)))
+
+
+def card_with(folder: Path, kind: str, **entry: object) -> ModelCard:
+    table = yaml.safe_load((folder / "card.yaml").read_text())
+    table["files"] = {kind: {**table["files"].get(kind, {"path": "x"}), **entry}}
+    (folder / "card.yaml").write_text(yaml.safe_dump(table))
+    return load_card(folder)
+
+
+@pytest.fixture(params=READING)
+def reading(request: pytest.FixtureRequest, exported: Path) -> tuple[str, str]:
+    """A backend that reads a file, and the kind of file that it reads here."""
+    if not runtimes.is_installed(request.param):
+        pytest.skip(f"{runtimes.backend(request.param).REQUIRES} is not installed")
+    return request.param, str(runtimes.file_kind(load_card(exported), request.param))
+
+
+def test_a_missing_file(model: Path, reading: tuple[str, str]) -> None:
+    name, kind = reading
+    card = card_with(model, kind, path="gone.bin", sha256=None)
+    with pytest.raises(FileNotFoundError, match=r"gone\.bin"):
+        load_runtime(card, name, "cpu")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a network", None], ids=["empty", "text", "truncated"])
+def test_a_corrupt_file(model: Path, reading: tuple[str, str], content) -> None:
+    name, kind = reading
+    path = load_card(model).files[kind].path
+    path.write_bytes(path.read_bytes()[:20_000] if content is None else content)
+    with pytest.raises(CardError, match=path.name):
+        load_runtime(card_with(model, kind, sha256=None), name, "cpu")
+
+
+def test_a_wrong_sha256(model: Path, reading: tuple[str, str]) -> None:
+    name, kind = reading
+    with pytest.raises(CardError, match="sha256"):
+        load_runtime(card_with(model, kind, sha256="0" * 64), name, "cpu")
+
+
+def test_a_device_that_is_not_there(exported: Path, reading: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match="nonsense"):
+        load_runtime(load_card(exported), reading[0], "nonsense")
+
+
+def test_a_card_that_does_not_fit_its_file(model: Path, reading: tuple[str, str]) -> None:
+    name, _ = reading
+    table = yaml.safe_load((model / "card.yaml").read_text())
+    table["input"]["size"] = [64, 48]
+    table["network"]["classes"] = 7
+    (model / "card.yaml").write_text(yaml.safe_dump(table))
+    with pytest.raises(CardError, match=r"card\.yaml|classes"):
+        load_runtime(load_card(model), name, "cpu")
+
+
+def test_an_unknown_backend_lists_the_names(exported: Path) -> None:
+    with pytest.raises(ValueError, match="onnx, openvino"):
+        load_runtime(load_card(exported), "onxx")
+
+
+def test_auto_takes_an_installed_one_that_reads_the_cards_files(exported: Path) -> None:
+    loaded = load_runtime(load_card(exported), "auto", "cpu")
+    assert loaded.name in runtimes.names() and loaded.name != "fake"
+    loaded.close()
+
+
+@pytest.mark.parametrize("name", READING)
+def test_all_backends_say_the_same_on_a_trained_network(name: str) -> None:
+    """At least 99.9 % of the pixels of the shipped network, against ONNX Runtime."""
+    from seg_node.model_card import names as shipped
+
+    if "rdsnet_camvid" not in shipped():
+        pytest.fail("models/rdsnet_camvid is part of the package")
+    card = load_card("rdsnet_camvid")
+    batch = images(card, 4)
+    reference, other = load_runtime(card, "onnx", "cpu"), load_runtime(card, name, "cpu")
+    for image in batch[:, None]:
+        assert np.mean(reference.infer(image).labels == other.infer(image).labels) >= 0.999
+
+
+def test_a_strangers_graph(tmp_path: Path, write_card) -> None:
+    """Float NCHW in, logits at a quarter of the size out, other names: adapted from what its card says."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    # logits of class k: -(mean of channel 0 of the normalised 4x4 cell - k)^2, so labels follow the first channel
+    levels = np.arange(3, dtype=np.float32).reshape(1, 3, 1, 1)
+    graph = helper.make_graph([
+        helper.make_node("AveragePool", ["pixels"], ["cells"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Slice", ["cells", "zero", "one", "axis"], ["red"]),
+        helper.make_node("Sub", ["red", "levels"], ["off"]),
+        helper.make_node("Mul", ["off", "off"], ["square"]),
+        helper.make_node("Neg", ["square"], ["scores"]),
+    ], "stranger", [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 3, 2, 2])],
+        [numpy_helper.from_array(levels, "levels"), *(numpy_helper.from_array(np.array([v], np.int64), n)
+                                                      for n, v in (("zero", 0), ("one", 1), ("axis", 1)))])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(tmp_path / "stranger.onnx"))
+    folder = write_card(
+        network={"name": "external", "classes": 3}, output={"kind": "logits"}, files={"onnx": {"path": "stranger.onnx"}},
+        input={"size": [8, 8], "channels": "rgb", "layout": "nchw", "dtype": "float32",
+               "mean": [10, 10, 10], "std": [50, 1, 1], "scale": 1})
+    image = np.zeros((1, 8, 8, 3), np.uint8)
+    image[0, :4, :4, 0], image[0, :4, 4:, 0], image[0, 4:, :, 0] = 10, 60, 110  # normalised: 0, 1, 2
+    truth = np.repeat(np.repeat(np.array([[0, 1], [2, 2]], np.uint8), 4, 0), 4, 1)
+    for name in ("onnx", "openvino"):
+        if runtimes.is_installed(name):
+            assert np.array_equal(load_runtime(load_card(folder), name, "cpu").infer(image).labels[0], truth)
