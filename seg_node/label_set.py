@@ -24,16 +24,16 @@ class LabelSet(NamedTuple):
     raw_ids: np.ndarray  # uint8 (256,): id in the data set's files -> class id or 255
 
     @property
-    def count(self) -> int:
+    def class_count(self) -> int:
         return len(self.names)
 
     def check(self, labels: np.ndarray, where: str) -> None:
         """Raise ValueError if ``labels`` (uint8, any shape) holds an id that is no class and not 255."""
         present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
-        wrong = [int(i) for i in present if i >= self.count and i != UNLABELLED]
+        wrong = [int(i) for i in present if i >= self.class_count and i != UNLABELLED]
         if wrong:
             raise ValueError("{}: label ids {} are not in label set {} (0 to {}, and 255)".format(
-                where, wrong, self.name, self.count - 1))
+                where, wrong, self.name, self.class_count - 1))
 
 
 def names() -> Tuple[str, ...]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cards import card_table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,20 +21,6 @@ def camvid() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no CamVid at {folder}; set SEG_NODE_DATA to the folder that holds camvid/")
     return folder
-
-
-def card_table(**changes: object) -> dict:
-    """A valid card's table for a 48x64 network; ``changes`` replace whole sections."""
-    table = {
-        "name": "small",
-        "network": {"name": "rdsnet", "classes": 11},
-        "label_set": "camvid11",
-        "input": {"size": [48, 64], "channels": "bgr", "mean": [0.4, 0.4, 0.4], "std": [0.3, 0.3, 0.3]},
-        "output": {"kind": "labels"},
-        "files": {},
-    }
-    table.update(changes)
-    return table
 
 
 @pytest.fixture

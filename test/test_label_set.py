@@ -6,7 +6,7 @@ from seg_node.label_set import UNLABELLED, load_label_set, names
 
 def test_camvid_has_eleven_classes_and_void() -> None:
     labels = load_label_set("camvid11")
-    assert labels.count == 11
+    assert labels.class_count == 11
     assert labels.names[0] == "Sky" and labels.names[10] == "Bicyclist"
     assert labels.raw_ids[11] == UNLABELLED
     assert tuple(labels.palette[3]) == (128, 64, 128)  # BGR of road's (128, 64, 128)
@@ -17,8 +17,8 @@ def test_camvid_has_eleven_classes_and_void() -> None:
 def test_every_shipped_set_reads_and_has_distinct_colours(name: str) -> None:
     labels = load_label_set(name)
     assert labels.name == name
-    colours = {tuple(c) for c in labels.palette[:labels.count]}
-    assert len(colours) == labels.count
+    colours = {tuple(c) for c in labels.palette[:labels.class_count]}
+    assert len(colours) == labels.class_count
 
 
 def test_an_unknown_name_lists_what_there_is() -> None:

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import card_table
+from cards import card_table
 
 from seg_node.model_card import CardError, load_card, names, sha256
 

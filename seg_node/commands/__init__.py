@@ -12,7 +12,7 @@ from typing import Optional
 from seg_node import __version__, plugins
 
 
-def main(words: Optional[list[str]] = None) -> int:
+def main(words: list[str] | None = None) -> int:
     """Run a subcommand. Returns 0 if it did what was asked, 1 if it could not, 2 for wrong arguments."""
     parser = _parser()
     arguments, rest = parser.parse_known_args(words)

@@ -42,7 +42,7 @@ def label_set_of(name: str) -> str:
     return label_set
 
 
-def open_split(name: str, split: str, data: Optional[Path] = None, size: Optional[tuple[int, int]] = None) -> Split:
+def open_split(name: str, split: str, data: Path | None = None, size: tuple[int, int] | None = None) -> Split:
     """Open a split of a data set.
 
     ``data``: its folder (None for one that renders itself); ``size``: (height, width) to render at, or to

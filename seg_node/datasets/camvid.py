@@ -51,7 +51,7 @@ def _read(path: Path, mode: int) -> np.ndarray:
     return np.asarray(image)
 
 
-def open_split(split: str, data: Optional[Path] = None, size: Optional[tuple[int, int]] = None) -> CamVid:
+def open_split(split: str, data: Path | None = None, size: tuple[int, int] | None = None) -> CamVid:
     """Open ``train``, ``val`` or ``test``. ``size`` is not used: images come as they are.
 
     Raises ValueError for another split, DatasetError where a folder or a label is missing.

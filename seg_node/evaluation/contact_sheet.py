@@ -97,7 +97,7 @@ def _fit(picture: np.ndarray, height: int) -> np.ndarray:
 def _legend(labels: LabelSet, iou: Mapping[str, float | None], width: int) -> np.ndarray:
     column = 200
     columns = max(1, (width - _GAP) // column)
-    lines = -(-labels.count // columns)
+    lines = -(-labels.class_count // columns)
     strip = _blank(_GAP + 26 * lines, width)
     for index, name in enumerate(labels.names):
         x, y = _GAP + index % columns * column, index // columns * 26

@@ -34,7 +34,7 @@ class Report(NamedTuple):
         }
 
 
-def evaluate(segmenter: Segmenter, split: Split, save: Optional[Path] = None,
+def evaluate(segmenter: Segmenter, split: Split, save: Path | None = None,
              progress: Callable[[int, int], None] = lambda done, total: None) -> Report:
     """Label every image of ``split`` and compare with its ground truth at the image's own size.
 
@@ -42,7 +42,7 @@ def evaluate(segmenter: Segmenter, split: Split, save: Optional[Path] = None,
     the model's label set.
     """
     label_set = segmenter.label_set
-    confusion, milliseconds = Confusion(label_set.count), []
+    confusion, milliseconds = Confusion(label_set.class_count), []
     for index in range(len(split)):
         image, truth, name = split[index]
         label_set.check(truth, name)
@@ -55,5 +55,5 @@ def evaluate(segmenter: Segmenter, split: Split, save: Optional[Path] = None,
     return Report(label_set, len(split), confusion.scores("ignored"), confusion.scores("counted"), np.array(milliseconds))
 
 
-def _number(value: float) -> Optional[float]:
+def _number(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 5)

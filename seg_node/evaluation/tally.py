@@ -35,7 +35,7 @@ class Tally:
         self._last_sent = self._last_label = self._next_score = 0.0
         self._end_to_end = array("d")
         self._missing: deque[int] = deque(maxlen=2)
-        self._confusion = Confusion(labels.count)
+        self._confusion = Confusion(labels.class_count)
         self._lock = threading.Lock()
         self._scorer = Background(self._add_score, depth=4)
 
@@ -93,7 +93,7 @@ class Tally:
         self._scorer.finish()
 
     def _add_score(self, truth: np.ndarray, label: np.ndarray) -> None:
-        counted = Confusion(self._labels.count)
+        counted = Confusion(self._labels.class_count)
         counted.add(truth, label)
         with self._lock:
             self._confusion.matrix += counted.matrix

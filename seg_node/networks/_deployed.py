@@ -12,6 +12,9 @@ class Deployed(nn.Module):
     ``mean`` and ``std`` apply to ``x / scale``, in the order of the images' channels.
     """
 
+    gain: torch.Tensor
+    offset: torch.Tensor
+
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float], scale: float) -> None:
         super().__init__()
         self.network = network

@@ -35,7 +35,7 @@ class Segmenter:
         self.label_set = load_label_set(card.label_set)
         self._runtime = runtime
         self._input = NetworkInput(card)
-        self._class_ids = _class_ids(card, self.label_set.count)
+        self._class_ids = _class_ids(card, self.label_set.class_count)
         self._small = np.empty(card.size, np.uint8)
         self._labels: Optional[np.ndarray] = None
         self._confidence: Optional[np.ndarray] = None

@@ -28,7 +28,7 @@ def to_input(images: np.ndarray, card: ModelCard) -> np.ndarray:
     """Turn uint8 (N, H, W, 3) into what the card says that the graph takes."""
     if card.dtype == "uint8":
         return images if card.layout == "nhwc" else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    mean, std = np.float32(card.mean), np.float32(card.std)
+    mean, std = np.array(card.mean, np.float32), np.array(card.std, np.float32)
     x = (images.astype(np.float32) / np.float32(card.scale) - mean) / std
     return x if card.layout == "nhwc" else np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 

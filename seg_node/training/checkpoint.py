@@ -21,7 +21,7 @@ from seg_node.training.recipe import Recipe
 class WholeCheckpoints(TorchCheckpointIO):
     """Writes beside and renames, so that a kill in the middle leaves the previous checkpoint in place."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Optional[Any] = None) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         partial = f"{path}.partial"
         super().save_checkpoint(checkpoint, partial, storage_options)
         os.replace(partial, path)
@@ -34,7 +34,7 @@ def save_weights(state: Mapping[str, torch.Tensor], path: Path) -> None:
     os.replace(partial, path)
 
 
-def fingerprint(data: Optional[Path]) -> str:
+def fingerprint(data: Path | None) -> str:
     """Return a digest of the names and sizes of all files under ``data``; "none" without a folder."""
     if data is None:
         return "none"
@@ -44,7 +44,7 @@ def fingerprint(data: Optional[Path]) -> str:
     return digest.hexdigest()
 
 
-def provenance(recipe: Recipe, data: Optional[Path]) -> dict[str, Any]:
+def provenance(recipe: Recipe, data: Path | None) -> dict[str, Any]:
     """Return what is needed to repeat a training, as plain values."""
     return {
         "recipe": recipe.name,
@@ -75,7 +75,7 @@ def publish(folder: Path, recipe: Recipe, about: Mapping[str, Any]) -> None:
     sources = [{"dataset": s.dataset, "split": s.split} for s in recipe.train]
     write_card(folder / CARD_NAME, {
         "name": folder.resolve().name,
-        "network": {"name": recipe.network.name, "classes": load_label_set(recipe.label_set).count,
+        "network": {"name": recipe.network.name, "classes": load_label_set(recipe.label_set).class_count,
                     "options": recipe.network.options},
         "label_set": recipe.label_set,
         "input": {"size": list(recipe.input.size), "channels": "bgr", "mean": list(recipe.input.mean),

@@ -24,7 +24,7 @@ class Cached:
 
     def __init__(self, split: Split) -> None:
         self._split = split
-        self._samples: list[Optional[Sample]] = [None] * len(split)
+        self._samples: list[Sample | None] = [None] * len(split)
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -36,14 +36,14 @@ class Cached:
         return sample
 
 
-def open_source(source: Source, recipe: Recipe, data: Optional[Path]) -> Cached:
+def open_source(source: Source, recipe: Recipe, data: Path | None) -> Cached:
     return Cached(open_split(source.dataset, source.split, data, recipe.input.size))
 
 
 class TrainingSamples(Dataset):  # type: ignore[type-arg]
     """Augmented samples by place: image uint8 (H, W, 3) BGR and label int64 (H, W)."""
 
-    def __init__(self, splits: Sequence[Cached], size: tuple[int, int], how: Optional[Augment], seed: int) -> None:
+    def __init__(self, splits: Sequence[Cached], size: tuple[int, int], how: Augment | None, seed: int) -> None:
         self._splits, self._size, self._how, self._seed = splits, size, how, seed
 
     def __getitem__(self, place: Place) -> tuple[torch.Tensor, torch.Tensor]:

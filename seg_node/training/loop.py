@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 class Task(pl.LightningModule):
     """One network under one recipe. Batches: images uint8 (N, H, W, 3) BGR, labels int64 (N, H, W)."""
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, recipe: Recipe, frequency: np.ndarray) -> None:
         super().__init__()
         self.recipe = recipe
@@ -103,7 +106,7 @@ class EpochLine(Callback):
     """Prints a line an epoch: loss, mIoU, seconds waited for data, and the time left."""
 
     def __init__(self) -> None:
-        self._first: Optional[int] = None
+        self._first: int | None = None
         self._waited = 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
@@ -128,7 +131,7 @@ class EpochLine(Callback):
               f"{self._waited:.1f} s of them waiting for data  {left / 60:.0f} min left", flush=True)
 
 
-def train(recipe: Recipe, data: Optional[Path], out: Path, workers: int = 1) -> Path:
+def train(recipe: Recipe, data: Path | None, out: Path, workers: int = 1) -> Path:
     """Train until the recipe's last epoch and return the folder, which then holds
 
     ``last.ckpt``, ``best.ckpt`` (highest validation mIoU), ``weights.pt`` (the best epoch's weights, tensors
@@ -140,7 +143,7 @@ def train(recipe: Recipe, data: Optional[Path], out: Path, workers: int = 1) -> 
     if (out / "last.ckpt").exists() and written.read_text(encoding="utf-8") != recipe.as_text():
         raise ValueError(f"{out}: holds a training of another recipe; choose another --out, or delete it")
     pl.seed_everything(recipe.seed, verbose=False)
-    classes = load_label_set(recipe.label_set).count
+    classes = load_label_set(recipe.label_set).class_count
     splits = [open_source(source, recipe, data) for source in recipe.train]
     frequency = np.full(classes, 1 / classes)
     if recipe.loss.class_weights:  # the first source's: it is the one that is scored
@@ -181,7 +184,7 @@ def _loader(recipe: Recipe, splits: list[Any], workers: int, trainer: pl.Trainer
                       persistent_workers=workers > 0)
 
 
-def _validation(recipe: Recipe, data: Optional[Path], workers: int) -> DataLoader[Any]:
+def _validation(recipe: Recipe, data: Path | None, workers: int) -> DataLoader[Any]:
     split = open_source(recipe.validate, recipe, data)
     samples = TrainingSamples([split], recipe.input.size, None, recipe.seed)
     places = [(0, 0, index) for index in range(recipe.validate.per_epoch or len(split))]

@@ -18,7 +18,7 @@ class Source:
 
     dataset: str
     split: str
-    per_epoch: Optional[int] = None
+    per_epoch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Schedule:
 @dataclass(frozen=True)
 class Loss:
     name: str = "cross_entropy"
-    class_weights: Optional[str] = None  # enet: 1 / log(c + frequency)
+    class_weights: str | None = None  # enet: 1 / log(c + frequency)
     c: float = 1.02
     label_smoothing: float = 0.0
 
@@ -89,9 +89,9 @@ class Recipe:
     schedule: Schedule = Schedule("constant")
     loss: Loss = Loss()
     augment: Augment = Augment()
-    ema: Optional[float] = None  # decay a step of the averaged weights that are scored and saved
+    ema: float | None = None  # decay a step of the averaged weights that are scored and saved
     validate_every: int = 1  # epochs
-    gradient_clip: Optional[float] = None  # norm
+    gradient_clip: float | None = None  # norm
     precision: str = "32-true"  # Lightning's names: 32-true, bf16-mixed, 16-mixed
     seed: int = 1
 
@@ -139,17 +139,7 @@ def _apply(table: dict[str, Any], change: str) -> None:
 def _build(kind: Any, value: Any, where: str) -> Any:
     """Turn plain YAML into the typed field ``kind``; ``where`` is the key's place, for messages."""
     if is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise ValueError(f"key '{where}': must be a table")
-        hints = get_type_hints(kind)
-        for key in value:
-            if key not in hints:
-                raise ValueError(f"key '{_join(where, key)}': unknown; known are {', '.join(hints)}")
-        missing = [f.name for f in fields(kind) if f.name not in value and f.default is MISSING
-                   and f.default_factory is MISSING]
-        if missing:
-            raise ValueError(f"key '{_join(where, missing[0])}': is missing")
-        return kind(**{key: _build(hints[key], item, _join(where, key)) for key, item in value.items()})  # type: ignore[operator]
+        return _build_table(kind, value, where)
     if get_origin(kind) is tuple:
         if not isinstance(value, (list, tuple)):
             raise ValueError(f"key '{where}': must be a list")
@@ -170,6 +160,20 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ValueError(f"key '{where}': is {value!r}; must be {kind.__name__}")
     return value
+
+
+def _build_table(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f"key '{where}': must be a table")
+    hints = get_type_hints(kind)
+    for key in value:
+        if key not in hints:
+            raise ValueError(f"key '{_join(where, key)}': unknown; known are {', '.join(hints)}")
+    missing = [f.name for f in fields(kind) if f.name not in value and f.default is MISSING
+               and f.default_factory is MISSING]
+    if missing:
+        raise ValueError(f"key '{_join(where, missing[0])}': is missing")
+    return kind(**{key: _build(hints[key], item, _join(where, key)) for key, item in value.items()})  # type: ignore[operator]
 
 
 def _join(where: str, key: str) -> str:
