@@ -165,7 +165,7 @@ class _Reader:
             network=str(network.get("name", "external")),
             options=dict(network.get("options") or {}),
             classes=classes,
-            label_set=self.table["label_set"],
+            label_set=self.label_set(),
             size=(int(size[0]), int(size[1])),
             channels=self.choice("input.channels", inputs.get("channels"), CHANNELS),
             mean=self.numbers("input.mean", inputs.get("mean", [0.0, 0.0, 0.0]), 3),
@@ -178,6 +178,11 @@ class _Reader:
             files=self.files(),
             notes={key: self.table[key] for key in ("licence", "training", "scores") if key in self.table},
         )
+
+    def label_set(self) -> str:
+        """A shipped set's name as it is; a file's path from the card's folder."""
+        name: str = self.table["label_set"]
+        return str(self.path.parent / name) if name.endswith(".yaml") else name
 
     def files(self) -> Dict[str, ModelFile]:
         files = {}
