@@ -74,7 +74,8 @@ class Health:
         if self.broken:
             level, message = ERROR, self.broken
         elif silence > SILENCE:
-            level, message = WARN, "no image for {:.0f} s on {}".format(silence, why_silent())
+            message = "no image for {:.0f} s on {}".format(silence, why_silent())
+            level, message = WARN, message + ("; " + news if news else "")
         elif news:
             level, message = WARN, news
         elif self._state == "active":

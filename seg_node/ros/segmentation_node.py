@@ -32,8 +32,9 @@ from seg_node.ros.health import DROPS, Health
 from seg_node.ros.messages import compressed_to_frame, to_frame
 from seg_node.ros.newest import NewestWins
 from seg_node.ros.outputs import Outputs
-from seg_node.ros.transport import prepare_transport
+from seg_node.ros.transport import PROFILE_VARIABLES, prepare_transport
 from seg_node.runtimes import Runtime, load_runtime
+from seg_node.share import share_path
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -188,10 +189,10 @@ class SegmentationNode(LifecycleNode):
             self._health.dropped("newer_frame")
 
     def _on_lost(self, event: Any) -> None:
-        """The middleware lost images on their way here: Fast DDS does that to those over half a megabyte."""
-        text = ("{} images lost before they came here; give the camera's process a larger shared memory segment: "
-                "FASTRTPS_DEFAULT_PROFILES_FILE and FASTDDS_DEFAULT_PROFILES_FILE = "
-                "config/fastdds.xml".format(event.total_count_change))
+        """The middleware lost images on their way here: stock Fast DDS does that to those over half a megabyte."""
+        text = ("{} images lost before they came here; if the camera is on this machine, start its process with "
+                "{}".format(event.total_count_change, " and ".join(
+                    "{}={}".format(name, share_path("config/fastdds.xml")) for name in PROFILE_VARIABLES)))
         self._health.error(text)
         self.get_logger().warning(text, throttle_duration_sec=60.0)
 

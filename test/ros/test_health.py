@@ -64,6 +64,8 @@ def test_a_newer_frame_is_no_error(health):
 def test_silence_is_noticed_while_active(health, clock):
     clock.now += 3
     assert report(health)[:2] == (WARN, "no image for 3 s on /image (publishers: 0)")
+    health.error("5 images lost")
+    assert report(health)[1].endswith("(publishers: 0); 5 images lost")
     health.received(0.0)
     assert report(health)[0] == OK
     clock.now += 60
