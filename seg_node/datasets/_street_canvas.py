@@ -4,6 +4,9 @@ Coordinates: z metres ahead of the camera along the road, u metres right of the 
 h metres up. The road bends: `bend(z)` is how far its middle lies right of the camera's axis at z.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
 import cv2
 import numpy as np
 
@@ -14,11 +17,21 @@ NEAR = 1.2     # metres; nothing nearer is drawn
 FAR = 150.0    # metres; the skyline stands here
 ROAD, PAVEMENT = 3, 4
 
+Point = tuple[float, float, float]  # z, u, h
+Metres = TypeVar("Metres", float, np.ndarray)
+
+
+class Bend(Protocol):
+    """How far the road's middle lies right of the camera's axis, z metres ahead."""
+
+    def __call__(self, z: Metres, /) -> Metres: ...
+
 
 class Canvas:
     """One frame in the making."""
 
-    def __init__(self, size, camera_height, horizon, bend, light, haze):
+    def __init__(self, size: tuple[int, int], camera_height: float, horizon: float, bend: Bend,
+                 light: float, haze: float) -> None:
         self.height, self.width = size
         self.image = np.empty((*size, 3), np.uint8)
         self.label = np.zeros(size, np.uint8)
@@ -27,29 +40,29 @@ class Canvas:
         self.camera_height, self.horizon, self.bend = camera_height, horizon, bend
         self.light, self.haze = light, haze  # gain of the scene; share of haze at FAR
 
-    def project(self, z, u, h):
+    def project(self, z: float, u: float, h: float) -> tuple[float, float]:
         """Pixel (x, y) of a point."""
         return (self.width / 2 + self.focal * (u + self.bend(z)) / z,
                 self.horizon + self.focal * (self.camera_height - h) / z)
 
-    def _tint(self, z, gain):
+    def _tint(self, z: float, gain: float) -> tuple[float, float]:
         """Scale and offset that light a surface and veil it by its distance."""
         veil = self.haze * min(1.0, z / FAR)
         return gain * self.light * (1 - veil), 205.0 * veil
 
-    def sky(self, index, drift, turn):
+    def sky(self, index: int, drift: float, turn: float) -> None:
         """Fill the upper part; `drift` and `turn` shift it sideways, in sky columns and pixels."""
         rows = min(self.height, max(1, int(self.horizon) + 4))
         if self.horizon < 1:
             return
         step = 0.42 / self.unit
-        matrix = np.float32([[2 * step, 0, drift - turn * step], [0, 2 * 240.0 / rows, 8]])
+        matrix = np.array([[2 * step, 0, drift - turn * step], [0, 2 * 240.0 / rows, 8]], np.float32)
         half = (self.width + 1) // 2, (rows + 1) // 2  # clouds are soft: half the pixels do
         picture = cv2.warpAffine(textures.sky(index), matrix, half, borderMode=cv2.BORDER_WRAP,
                                  flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         self.image[:rows] = cv2.resize(picture, (self.width, rows))
 
-    def skyline(self, index, turn):
+    def skyline(self, index: int, turn: float) -> None:
         """Buildings and trees at the end of the view, from the horizon up."""
         bottom = int(self.horizon + self.focal * self.camera_height / FAR) + 2
         tall = int(64 * self.unit)
@@ -59,7 +72,7 @@ class Canvas:
             return
         step = 1 / (0.5 * self.unit)
         first = 128 - (bottom - top) * step
-        matrix = np.float32([[step, 0, 700 - turn * step], [0, step, first]])
+        matrix = np.array([[step, 0, 700 - turn * step], [0, step, first]], np.float32)
         size = (self.width, bottom - top)
         colour, label = (cv2.warpAffine(picture, matrix, size, flags=flag | cv2.WARP_INVERSE_MAP,
                                         borderMode=cv2.BORDER_WRAP)
@@ -70,7 +83,8 @@ class Canvas:
         self._stamp(colour, (label > 0).astype(np.uint8), slice(top, bottom), slice(0, self.width),
                     label)
 
-    def ground(self, style, half_width, distance, tile_of, shade):
+    def ground(self, style: int, half_width: float, distance: float, tile_of: Callable[[int], int],
+               shade: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
         """Road, kerbs, pavements. `tile_of(n)` picks a tile, `shade(s, u)` gives the light."""
         first = int(max(0, np.ceil(self.horizon + self.focal * self.camera_height / (FAR * 1.2))))
         rows = np.arange(first, self.height, dtype=np.float32)
@@ -119,7 +133,8 @@ class Canvas:
         light = cv2.resize(light, (self.width, len(rows)), interpolation=cv2.INTER_LINEAR)
         cv2.multiply(out, cv2.merge([light, light, light]), dst=out, scale=1 / 128)
 
-    def _stamp(self, colour, mask, rows, columns, value):
+    def _stamp(self, colour: np.ndarray, mask: np.ndarray, rows: slice, columns: slice,
+               value: int | np.ndarray) -> None:
         """Write colour and class where the mask is set: the only place that does both."""
         view = self.image[rows, columns]
         cv2.copyTo(colour, mask, view)
@@ -127,7 +142,10 @@ class Canvas:
             value = np.full(mask.shape, value, np.uint8)
         cv2.copyTo(value, mask, self.label[rows, columns])
 
-    def quad(self, levels, corners, source, value, gain=1.0, mask_levels=None, outline=None):
+    def quad(self, levels: Sequence[np.ndarray], corners: Sequence[Point],
+             source: tuple[float, float, float, float], value: int, gain: float = 1.0,
+             mask_levels: Sequence[np.ndarray] | None = None,
+             outline: Sequence[Point] | None = None) -> None:
         """A flat textured surface.
 
         corners: four (z, u, h), going round from the top left of the texture;
@@ -150,8 +168,8 @@ class Canvas:
         height, width = picture.shape[:2]
         sx0, sy0, sx1, sy1 = (source[0] * width, source[1] * height, source[2] * width,
                               source[3] * height)
-        inside = np.float32([(sx0, sy0), (sx1, sy0), (sx1, sy1), (sx0, sy1)]) - np.float32(0.5)
-        shift = np.float32([x0, y0])
+        inside = np.array([(sx0, sy0), (sx1, sy0), (sx1, sy1), (sx0, sy1)], np.float32) - np.float32(0.5)
+        shift = np.array([x0, y0], np.float32)
         matrix = cv2.getPerspectiveTransform(inside, points - shift)
         size = (x1 - x0, y1 - y0)
         colour = cv2.warpPerspective(picture, matrix, size, flags=cv2.INTER_LINEAR,
@@ -169,7 +187,8 @@ class Canvas:
             cv2.threshold(mask, 127, 255, cv2.THRESH_BINARY, dst=mask)
         self._stamp(colour, mask, slice(y0, y1), slice(x0, x1), value)
 
-    def sprite(self, levels, z, u, base, width, height, value, least, gain=1.0):
+    def sprite(self, levels: sprites.Levels, z: float, u: float, base: float, width: float, height: float,
+               value: int, least: float, gain: float = 1.0) -> None:
         """An upright picture facing the camera, its foot at height `base`; metres.
 
         Thinner than `least` pixels (of a 480 pixel wide image) it is not drawn; a little above
@@ -191,8 +210,8 @@ class Canvas:
             number += 1
         picture, mask = levels[number]
         fx, fy = picture.shape[1] / (width * scale), picture.shape[0] / (height * scale)
-        matrix = np.float32([[fx, 0, (x0 + 0.5 - left) * fx - 0.5],
-                             [0, fy, (y0 + 0.5 - top) * fy - 0.5]])
+        matrix = np.array([[fx, 0, (x0 + 0.5 - left) * fx - 0.5],
+                           [0, fy, (y0 + 0.5 - top) * fy - 0.5]], np.float32)
         size = (x1 - x0, y1 - y0)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         colour = cv2.warpAffine(picture, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
@@ -208,11 +227,11 @@ class Canvas:
                 return
         self._stamp(colour, mask, rows, columns, value)
 
-    def shows(self, z, size, least):
+    def shows(self, z: float, size: float, least: float) -> bool:
         """Whether `size` metres at z reach `least` pixels of a 480 pixel wide image."""
         return size * self.focal / z >= least * self.unit
 
-    def shadow(self, z0, z1, u0, u1):
+    def shadow(self, z0: float, z1: float, u0: float, u1: float) -> None:
         """Darken the ground within z0..z1, u0..u1; labels stay."""
         z0 = max(z0, NEAR * 1.5)
         if z1 <= z0 or z0 > 60:
@@ -225,8 +244,8 @@ class Canvas:
         x1, y1 = min(self.width, int(high[0]) + 1), min(self.height, int(high[1]) + 1)
         if x1 - x0 < 2 or y1 - y0 < 1:
             return
-        matrix = cv2.getPerspectiveTransform(np.float32([(0, 0), (63, 0), (63, 63), (0, 63)]),
-                                             points - np.float32([x0, y0]))
+        whole = np.array([(0, 0), (63, 0), (63, 63), (0, 63)], np.float32)
+        matrix = cv2.getPerspectiveTransform(whole, points - np.array([x0, y0], np.float32))
         dark = cv2.warpPerspective(sprites.shadow(), matrix, (x1 - x0, y1 - y0),
                                    borderMode=cv2.BORDER_CONSTANT, borderValue=255)
         view = self.image[y0:y1, x0:x1]

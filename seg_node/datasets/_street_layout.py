@@ -6,19 +6,23 @@ nor repeats. It knows no pixels.
 """
 
 import math
+from collections.abc import Callable
 from functools import lru_cache, partial
 
 from seg_node.datasets import _street_sprites as sprites
 from seg_node.datasets import _street_textures as textures
-from seg_node.datasets._street_canvas import FAR, NEAR
+from seg_node.datasets._street_canvas import FAR, NEAR, Canvas
 
 BUILDING, POLE, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = 1, 2, 5, 6, 7, 8, 9, 10
 _MASK = (1 << 64) - 1
 LOT = 12.0  # metres of a lot, on average
 
+Draw = Callable[[Canvas], None]
+Thing = tuple[float, Draw]  # how far it is, which orders things; what draws it
+
 
 @lru_cache(maxsize=1 << 15)  # a drive asks for the same few hundred again, frame after frame
-def unit(*keys):
+def unit(*keys: int) -> float:
     """A number in [0, 1) that depends on the integers given and on nothing else."""
     value = 0x9E3779B97F4A7C15
     for key in keys:
@@ -31,7 +35,7 @@ def unit(*keys):
 class Layout:
     """The road of one seed."""
 
-    def __init__(self, seed):
+    def __init__(self, seed: int) -> None:
         self.seed = seed
         pick = partial(unit, seed, 1)
         self.speed = 7.0 + 3.0 * pick(1)                 # metres a second, of the camera
@@ -49,15 +53,15 @@ class Layout:
                        (210.0, 97.0)[k] * (0.8 + 0.5 * pick(30 + k)),
                        6.28 * pick(40 + k)) for k in range(2)]
 
-    def middle(self, s):
+    def middle(self, s: float) -> tuple[float, float]:
         """How far right the road's middle lies at s metres, and its slope there."""
         at = sum(a * math.sin(6.2832 * s / w + p) for a, w, p in self.waves)
         slope = sum(a * 6.2832 / w * math.cos(6.2832 * s / w + p) for a, w, p in self.waves)
         return at, slope
 
-    def things(self, s, time):
+    def things(self, s: float, time: float) -> list[Draw]:
         """All things in view from s metres at `time` seconds: list of draw(canvas), far to near."""
-        out = []
+        out: list[Thing] = []
         for side in (-1, 1):
             self._lots(out, s, side)
             self._furniture(out, s, side)
@@ -67,10 +71,10 @@ class Layout:
         out.sort(key=lambda thing: -thing[0])
         return [draw for _, draw in out]
 
-    def _edge(self, side, n):
+    def _edge(self, side: int, n: int) -> float:
         return LOT * (n + 0.45 * (unit(self.seed, 2, side, n) - 0.5))
 
-    def _lots(self, out, s, side):
+    def _lots(self, out: list[Thing], s: float, side: int) -> None:
         """Houses, gardens and gaps on one side."""
         gain = 1.0 + side * self.sunny_side * self.contrast
         for n in range(int(s // LOT) - 2, int((s + FAR) // LOT) + 2):
@@ -100,12 +104,13 @@ class Layout:
                 u = side * (self.half_width + self.pavement)
                 count = max(2, round((z1 - z0) / 2.6))
                 for k in reversed(range(count)):
-                    ends = [max(NEAR, z0 + (z1 - z0) * j / count) for j in (k, k + 1)]
-                    if ends[1] > NEAR and ends[0] < 50:
+                    near, far = (max(NEAR, z0 + (z1 - z0) * j / count) for j in (k, k + 1))
+                    if far > NEAR and near < 50:
                         out.append((z1 + 0.01 + 0.001 * (count - k) / count - 0.002,
-                                    partial(_panel, kind, side, u, *ends, high, gain)))
+                                    partial(_panel, kind, side, u, near, far, high, gain)))
 
-    def _house(self, side, pick, z0, z1, front, gain, canvas):
+    def _house(self, side: int, pick: Callable[[int], float], z0: float, z1: float, front: float, gain: float,
+               canvas: Canvas) -> None:
         """Roof, blind wall and facade of one house."""
         style = self.style + int(pick(4) * 5) if pick(5) < 0.7 else int(pick(4) * textures.FACADES)
         style %= textures.FACADES
@@ -136,7 +141,7 @@ class Layout:
             corners = [(z1, inner, high), (near, inner, high), (near, inner, 0), (z1, inner, 0)]
             canvas.quad(levels, corners, (0, 0, bays - cut, 1), BUILDING, gain)
 
-    def _furniture(self, out, s, side):
+    def _furniture(self, out: list[Thing], s: float, side: int) -> None:
         """Lamps, signs and street trees beside the kerb."""
         u = side * (self.half_width + 0.55)
         for n in range(int(s // 11) - 1, int((s + 62) // 11) + 1):
@@ -154,7 +159,7 @@ class Layout:
                 out.append((z, partial(_tree, int(pick(3) * sprites.TREES), z,
                                        side * (self.half_width + 1.2), 0.75 + 0.2 * pick(4), 1.0)))
 
-    def _walkers(self, out, s, time, side):
+    def _walkers(self, out: list[Thing], s: float, time: float, side: int) -> None:
         """People on the pavement, both ways, and now and then one crossing."""
         for stream, speed in ((0, 1.2), (1, -1.3)):
             place = s - speed * time
@@ -180,7 +185,7 @@ class Layout:
             kind = int(pick(4) * sprites.PEOPLE)
             out.append((z, partial(_person, kind, int(time * 5) % sprites.STEPS, z, u, 1.74)))
 
-    def _parked(self, out, s):
+    def _parked(self, out: list[Thing], s: float) -> None:
         for side in (-1, 1):
             for n in range(int(s // 6.5) - 1, int((s + 45) // 6.5) + 1):
                 pick = partial(unit, self.seed, 7, side, n)
@@ -190,7 +195,7 @@ class Layout:
                                            int(pick(4) * len(sprites.PAINTS)), side > 0, z,
                                            side * (self.half_width + 0.25))))
 
-    def _moving(self, out, s, time):
+    def _moving(self, out: list[Thing], s: float, time: float) -> None:
         """Cars and cyclists: each stream is a lattice of slots that moves at one speed."""
         place = s + 8.5 * time
         for n in range(int(place // 19) - 1, int((place + 45) // 19) + 1):
@@ -217,28 +222,29 @@ class Layout:
                                    self.camera_u)))
 
 
-def _panel(kind, side, u, z0, z1, high, gain, canvas):
+def _panel(kind: int, side: int, u: float, z0: float, z1: float, high: float, gain: float,
+           canvas: Canvas) -> None:
     near, far = (z0, u, high), (z1, u, high)
     left, right = (near, far) if side < 0 else (far, near)
     canvas.quad(textures.fence(kind), [left, right, (*right[:2], 0), (*left[:2], 0)], (0, 0, 1, 1),
                 FENCE, gain)
 
 
-def _tree(kind, z, u, scale, gain, canvas):
+def _tree(kind: int, z: float, u: float, scale: float, gain: float, canvas: Canvas) -> None:
     if not canvas.shows(z, 5.2 * scale, 22):
         return
     canvas.shadow(z - 1.6 * scale, z + 1.6 * scale, u - 2.2 * scale, u + 2.2 * scale)
     canvas.sprite(sprites.tree(kind), z, u, 0, 5.2 * scale, 6.5 * scale, TREE, 22, gain)
 
 
-def _lamp(kind, z, u, side, canvas):
+def _lamp(kind: int, z: float, u: float, side: int, canvas: Canvas) -> None:
     if 0.30 * canvas.focal / z < 5 * canvas.unit:
         return
     # The arm reaches over the road.
     canvas.sprite(sprites.lamp(kind, side < 0), z, u, 0, 2.2 * 0.86, 7.0 * 0.86, POLE, 20)
 
 
-def _sign(kind, tone, z, u, base, canvas):
+def _sign(kind: int, tone: int, z: float, u: float, base: float, canvas: Canvas) -> None:
     levels, (width, height) = sprites.sign(kind)
     if 0.28 * canvas.focal / z < 4.9 * canvas.unit:
         return
@@ -246,21 +252,21 @@ def _sign(kind, tone, z, u, base, canvas):
     canvas.sprite(levels, z - 0.15, u, base, width * 1.05, height * 1.05, SIGN, 14)
 
 
-def _person(kind, step, z, u, tall, canvas):
+def _person(kind: int, step: int, z: float, u: float, tall: float, canvas: Canvas) -> None:
     if not canvas.shows(z, 0.5 * tall, 17.5):
         return
     canvas.shadow(z - 0.35, z + 0.35, u - 0.5, u + 0.5)
     canvas.sprite(sprites.person(kind, step), z, u, 0, 0.5 * tall, tall, PEDESTRIAN, 17.5)
 
 
-def _rider(kind, step, front, z, u, canvas):
+def _rider(kind: int, step: int, front: bool, z: float, u: float, canvas: Canvas) -> None:
     if not canvas.shows(z, 1.1, 20):
         return
     canvas.shadow(z - 0.5, z + 0.5, u - 0.6, u + 0.6)
     canvas.sprite(sprites.rider(kind, step, front), z, u, 0, 1.1, 1.9, BICYCLIST, 20)
 
 
-def _car(body, paint, front, z, u, canvas):
+def _car(body: int, paint: int, front: bool, z: float, u: float, canvas: Canvas) -> None:
     """A car whose near end is at z: its flank as seen from the camera, then its end."""
     length, width, high = 4.2, 1.8, 1.5
     if z + length < NEAR * 1.5 or high * canvas.focal / max(z, 0.1) < 15 * canvas.unit:

@@ -5,10 +5,12 @@ A sprite is a list of levels, largest first, each (colour uint8 (H, W, 3), mask 
 process, then shared.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from seg_node.datasets._street_textures import halves, noise, shaded
 
@@ -24,40 +26,43 @@ STEPS = 4
 TREES = 8
 SIGNS = 7
 
+Colour = Sequence[float]  # blue, green, red
+Points = Sequence[tuple[float, float]]  # x, y in heights of the picture
+Levels = list[tuple[np.ndarray, np.ndarray]]  # colour, mask
+
 
 class _Drawing:
     """A colour picture and its mask, drawn together in units of its height."""
 
-    def __init__(self, height, width, background):
+    def __init__(self, height: int, width: int, background: Colour) -> None:
         self.height, self.width = height, width
         self.colour = np.empty((height, width, 3), np.uint8)
         self.colour[:] = np.clip(background, 0, 255)
         self.mask = np.zeros((height, width), np.uint8)
 
-    def _points(self, points):
+    def _points(self, points: ArrayLike) -> np.ndarray:
         return (np.array(points, np.float32) * self.height).round().astype(np.int32)
 
-    def polygon(self, points, colour):
-        points = self._points(points)
-        cv2.fillPoly(self.colour, [points], tuple(float(c) for c in colour))
-        cv2.fillPoly(self.mask, [points], 255)
+    def polygon(self, points: Points, colour: Colour) -> None:
+        pixels = self._points(points)
+        cv2.fillPoly(self.colour, [pixels], tuple(float(c) for c in colour))
+        cv2.fillPoly(self.mask, [pixels], 255)
 
-    def box(self, x0, y0, x1, y1, colour):
+    def box(self, x0: float, y0: float, x1: float, y1: float, colour: Colour) -> None:
         self.polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], colour)
 
-    def oval(self, x, y, a, b, colour, turn=0):
+    def oval(self, x: float, y: float, a: float, b: float, colour: Colour, turn: float = 0) -> None:
         centre = tuple(int(v) for v in self._points((x, y)))
         axes = (max(1, round(a * self.height)), max(1, round(b * self.height)))
         cv2.ellipse(self.colour, centre, axes, turn, 0, 360, tuple(float(c) for c in colour), -1)
         cv2.ellipse(self.mask, centre, axes, turn, 0, 360, 255, -1)
 
-    def line(self, points, thick, colour):
-        thick = max(1, round(thick * self.height))
-        points = [self._points(points)]
-        cv2.polylines(self.colour, points, False, tuple(float(c) for c in colour), thick)
-        cv2.polylines(self.mask, points, False, 255, thick)
+    def line(self, points: Points, thick: float, colour: Colour) -> None:
+        pixels, across = [self._points(points)], max(1, round(thick * self.height))
+        cv2.polylines(self.colour, pixels, False, tuple(float(c) for c in colour), across)
+        cv2.polylines(self.mask, pixels, False, 255, across)
 
-    def levels(self, rng, grain=0.05):
+    def levels(self, rng: np.random.Generator, grain: float = 0.05) -> Levels:
         """Finish with a little texture and light from above."""
         light = np.linspace(1.08, 0.9, self.height, dtype=np.float32)[:, None]
         field = light * (1 + grain * noise(rng, self.height, self.width, (6, 24, 90), (1, 1, 1)))
@@ -65,16 +70,16 @@ class _Drawing:
         return list(zip(halves(colour), halves(self.mask), strict=True))
 
 
-def _mirrored(levels):
+def _mirrored(levels: Levels) -> Levels:
     return [(cv2.flip(colour, 1), cv2.flip(mask, 1)) for colour, mask in levels]
 
 
-def _tone(colour, gain):
+def _tone(colour: Colour, gain: float) -> Colour:
     return tuple(min(255.0, c * gain) for c in colour)
 
 
 @cache
-def car_end(body, paint, front):
+def car_end(body: int, paint: int, front: bool) -> Levels:
     """A car from ahead or behind, 1.8 m wide and 1.5 m high (6 to 5)."""
     rng = np.random.default_rng(1000 + body * 100 + paint * 10 + front)
     colour = PAINTS[paint]
@@ -110,7 +115,7 @@ def car_end(body, paint, front):
 
 
 @cache
-def car_side(body, paint, nose_right):
+def car_side(body: int, paint: int, nose_right: bool) -> Levels:
     """The flank of a car, 4.2 m long and 1.5 m high (14 to 5)."""
     rng = np.random.default_rng(2000 + body * 100 + paint * 10)
     colour = PAINTS[paint]
@@ -136,7 +141,7 @@ def car_side(body, paint, nose_right):
 
 
 @cache
-def person(kind, step):
+def person(kind: int, step: int) -> Levels:
     """A walker, 0.9 m by 1.8 m (1 to 2), in one of STEPS steps."""
     rng = np.random.default_rng(3000 + kind)
     coats = ((48, 40, 36), (70, 46, 34), (40, 40, 92), (84, 74, 66), (42, 62, 54), (120, 96, 70),
@@ -167,7 +172,7 @@ def person(kind, step):
 
 
 @cache
-def rider(kind, step, front):
+def rider(kind: int, step: int, front: bool) -> Levels:
     """A cyclist from ahead or behind, both wheels showing; 1.1 m by 1.9 m (0.58 to 1)."""
     rng = np.random.default_rng(4000 + kind)
     jacket = ((50, 225, 215), (44, 44, 200), (60, 210, 190), (200, 120, 50), (60, 140, 235),
@@ -200,7 +205,7 @@ def rider(kind, step, front):
 
 
 @cache
-def tree(kind):
+def tree(kind: int) -> Levels:
     """A tree with a full crown, 5.2 m by 6.5 m (4 to 5)."""
     rng = np.random.default_rng(5000 + kind)
     height, width = 400, 320
@@ -222,8 +227,8 @@ def tree(kind):
                    255, -1)
     leaf = noise(rng, height, width, (8, 26, 70, 200), (0.8, 1.0, 1.0, 0.8))
     light = np.linspace(0.35, -0.35, height, dtype=np.float32)[:, None]
-    leaves = shaded(0.86 * np.float32(greens[kind]), 0.26 * leaf + light, 1.0)
-    yellow = np.float32([0.88, 1.02, 1.06]) ** np.clip(leaf, -1, 1)[..., None]
+    leaves = shaded(0.86 * np.array(greens[kind], np.float32), 0.26 * leaf + light, 1.0)
+    yellow = np.array([0.88, 1.02, 1.06], np.float32) ** np.clip(leaf, -1, 1)[..., None]
     leaves = np.clip(leaves * yellow, 0, 255).astype(np.uint8)
     margin = cv2.dilate(crown, np.ones((9, 9), np.uint8)) > 0
     margin &= (d.mask == 0) | (crown > 0)
@@ -233,7 +238,7 @@ def tree(kind):
 
 
 @cache
-def lamp(kind, arm_right):
+def lamp(kind: int, arm_right: bool) -> Levels:
     """A street lamp, 2.2 m by 7 m (22 to 70), its shaft 0.30 m."""
     rng = np.random.default_rng(6000 + kind)
     tone = ((84, 88, 84), (116, 116, 112), (62, 72, 58))[kind]
@@ -249,7 +254,7 @@ def lamp(kind, arm_right):
 
 
 @cache
-def post(kind):
+def post(kind: int) -> Levels:
     """A plain post that carries a sign, 0.26 m by 2.6 m (1 to 10)."""
     rng = np.random.default_rng(6100 + kind)
     tone = ((128, 128, 126), (80, 84, 82), (60, 60, 62))[kind]
@@ -261,7 +266,7 @@ def post(kind):
 
 
 @cache
-def sign(kind):
+def sign(kind: int) -> tuple[Levels, tuple[float, float]]:
     """A traffic sign or light (levels, width in metres, height in metres)."""
     rng = np.random.default_rng(7000 + kind)
     size = (1.0, 1.0)
@@ -306,7 +311,7 @@ def sign(kind):
 
 
 @cache
-def shadow():
+def shadow() -> np.ndarray:
     """A soft dark patch: gain uint8 (64, 64), 255 is no shadow."""
     y, x = np.mgrid[-1:1:64j, -1:1:64j]
     depth = np.clip(1.25 - (x ** 4 + y ** 4), 0,

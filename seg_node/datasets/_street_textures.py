@@ -4,10 +4,12 @@ Everything is drawn once per process from fixed seeds and shared by all drives. 
 (H, W, 3) in BGR. Knows no camera and no scene.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 PIXELS_PER_METRE = 40  # of the ground texture
 TILE_METRES = 25.6     # one ground tile along the road: 1024 rows, so that it halves down to 4
@@ -20,8 +22,11 @@ ROOFS = 3
 FENCES = 4
 SKIES = 4
 
+Colour = tuple[int, int, int]  # blue, green, red
 
-def noise(rng, height, width, cells=(4, 12, 40, 160), weights=(1.0, 0.7, 0.5, 0.4)):
+
+def noise(rng: np.random.Generator, height: int, width: int, cells: Sequence[int] = (4, 12, 40, 160),
+          weights: Sequence[float] = (1.0, 0.7, 0.5, 0.4)) -> np.ndarray:
     """Smooth random field, float32 (height, width), mean 0 and deviation 1."""
     field = np.zeros((height, width), np.float32)
     for cell, weight in zip(cells, weights, strict=False):
@@ -31,12 +36,13 @@ def noise(rng, height, width, cells=(4, 12, 40, 160), weights=(1.0, 0.7, 0.5, 0.
     return (field - field.mean()) / field.std()
 
 
-def shaded(colour, field, strength):
+def shaded(colour: ArrayLike, field: np.ndarray, strength: float) -> np.ndarray:
     """Colour (B, G, R) brightened by field * strength: uint8 (H, W, 3)."""
-    return np.clip(np.float32(colour) * (1 + strength * field[..., None]), 0, 255).astype(np.uint8)
+    lit = np.asarray(colour, np.float32) * (1 + strength * field[..., None])
+    return np.clip(lit, 0, 255).astype(np.uint8)
 
 
-def halves(image, steps=4):
+def halves(image: np.ndarray, steps: int = 4) -> list[np.ndarray]:
     """The image and its successive halves, largest first."""
     levels = [image]
     for _ in range(steps):
@@ -48,7 +54,7 @@ def halves(image, steps=4):
     return levels
 
 
-def _paint_road(rng, tile, kind):
+def _paint_road(tile: np.ndarray, kind: int) -> None:
     """Markings of one road tile (1024 rows along the road, 400 columns across), in place."""
     height, width = tile.shape[:2]
     middle, white, yellow = width // 2, (205, 208, 208), (80, 170, 195)
@@ -77,7 +83,7 @@ def _paint_road(rng, tile, kind):
         cv2.circle(tile, (290, 300), 13, (60, 58, 56), -1)
 
 
-def _pavement(rng, style, height, width):
+def _pavement(rng: np.random.Generator, style: int, height: int, width: int) -> np.ndarray:
     """Kerb in the first columns, then slabs or bricks: uint8 (height, width, 3)."""
     base = ((128, 134, 138), (112, 130, 152), (140, 140, 136))[style]
     image = shaded(base, noise(rng, height, width, (6, 30, 120, 500)), 0.07)
@@ -94,7 +100,7 @@ def _pavement(rng, style, height, width):
 
 
 @cache
-def ground(style):
+def ground(style: int) -> list[tuple[np.ndarray, int, int]]:
     """The ground of one style as levels [(image, times smaller across, times smaller along)].
 
     Columns: pavement (kerb first), GAP, road; rows: TILES tiles along the road. Far ground is
@@ -109,41 +115,43 @@ def ground(style):
         field = noise(rng, height, width, (4, 16, 60), (1, 0.6, 0.4))
         wheels = np.cos(np.linspace(0, 8 * np.pi, width, dtype=np.float32))[None]
         road = shaded(asphalt, 0.08 * field + 0.09 * grain + 0.03 * wheels, 1.0)
-        _paint_road(rng, road, kind)
+        _paint_road(road, kind)
         road = np.clip(road * (1 + 0.04 * grain[..., None]), 0, 255).astype(np.uint8)
         side = _pavement(rng, style, height, round(PAVEMENT_METRES * PIXELS_PER_METRE))
         between = np.hstack([np.repeat(side[:, -1:], GAP // 2, 1),
                              np.repeat(road[:, :1], GAP // 2, 1)])
         tiles.append(np.hstack([side, between, road]))
     image = np.vstack(tiles)
-    levels = []
+    levels: list[tuple[np.ndarray, int, int]] = []
     for across, along in ((1, 1), (1, 4), (2, 16), (4, 64), (8, 256)):
         size = (image.shape[1] // across, image.shape[0] // along)
         levels.append((cv2.resize(image, size, interpolation=cv2.INTER_AREA), across, along))
     return levels
 
 
-def _bricks(rng, height, width, colour, row=6, column=15):
+def _bricks(rng: np.random.Generator, height: int, width: int, colour: ArrayLike,
+            row: int = 6, column: int = 15) -> np.ndarray:
     field = noise(rng, height, width)
     image = shaded(colour, field, 0.06).astype(np.float32)
-    each = rng.normal(1, 0.1, (height // row + 1, width // column + 2)).astype(np.float32)
-    each = cv2.resize(each, None, fx=column, fy=row, interpolation=cv2.INTER_NEAREST)
+    grid = rng.normal(1, 0.1, (height // row + 1, width // column + 2)).astype(np.float32)
+    each = cv2.resize(grid, None, fx=column, fy=row, interpolation=cv2.INTER_NEAREST)
     for y in range(0, height, row):
         shift = (y // row % 2) * column // 2
         image[y:y + row] *= each[y:min(y + row, height), shift:shift + width, None]
-        image[y:y + 1] = image[y:y + 1] * 0.5 + np.float32([75, 85, 92])
+        image[y:y + 1] = image[y:y + 1] * 0.5 + np.array([75, 85, 92], np.float32)
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def _window(rng, image, x, y, width, height, frame, arched):
+def _window(rng: np.random.Generator, image: np.ndarray, x: int, y: int, width: int, height: int,
+            frame: Colour, arched: bool) -> None:
     """One window with frame, sill, reflected sky and sometimes curtains, in place."""
     cv2.rectangle(image, (x - 6, y - 6), (x + width + 6, y + height + 4), frame, -1)
     if arched:
         cv2.ellipse(image, (x + width // 2, y - 4), (width // 2 + 6, 12), 0, 180, 360, frame, -1)
     top, low = rng.uniform(60, 150), rng.uniform(22, 50)
-    ramp = np.linspace(top, low, height, dtype=np.float32)[:, None,
-                                                           None] * np.float32([1.1, 1.0, .92])
-    image[y:y + height, x:x + width] = np.clip(ramp, 0, 255)
+    ramp = np.linspace(top, low, height, dtype=np.float32)[:, None, None]
+    tint = np.array([1.1, 1.0, .92], np.float32)
+    image[y:y + height, x:x + width] = np.clip(ramp * tint, 0, 255)
     if rng.random() < 0.4:
         curtain = rng.uniform(0.5, 0.9) * np.array([170, 185, 195])
         wide = max(2, int(width * rng.uniform(0.15, 0.35)))
@@ -155,7 +163,7 @@ def _window(rng, image, x, y, width, height, frame, arched):
     cv2.rectangle(image, (x - 10, y + height + 4), (x + width + 10, y + height + 10), dark, -1)
 
 
-def _shop(rng, image, top):
+def _shop(rng: np.random.Generator, image: np.ndarray, top: int) -> None:
     """A shopfront along the bottom of a facade, in place."""
     height, width = image.shape[:2]
     colour = tuple(int(c) for c in rng.choice(
@@ -174,7 +182,7 @@ def _shop(rng, image, top):
 
 
 @cache
-def facade(index):
+def facade(index: int) -> tuple[list[np.ndarray], int]:
     """Levels of a facade of four bays, 512 x 512, and its number of floors."""
     rng = np.random.default_rng(200 + index)
     materials = ((62, 82, 128), (104, 140, 165), (140, 158, 168), (196, 206, 210), (78, 86, 98),
@@ -223,7 +231,7 @@ def facade(index):
 
 
 @cache
-def gable(index):
+def gable(index: int) -> list[np.ndarray]:
     """Levels of the blind side wall that goes with a facade, 256 x 256."""
     rng = np.random.default_rng(300 + index)
     colour = facade(index)[0][0][24:60, :].reshape(-1, 3).mean(0)
@@ -234,7 +242,7 @@ def gable(index):
 
 
 @cache
-def roof(index):
+def roof(index: int) -> list[np.ndarray]:
     """Levels of a tiled roof, 128 x 256."""
     rng = np.random.default_rng(400 + index)
     image = _bricks(rng, 128, 256, ((72, 66, 62), (58, 74, 112), (88, 88, 84))[index], 8, 12)
@@ -242,7 +250,7 @@ def roof(index):
 
 
 @cache
-def fence(index):
+def fence(index: int) -> list[np.ndarray]:
     """Levels of a fence panel that one cannot see through, 128 x 256."""
     rng = np.random.default_rng(500 + index)
     colour = ((62, 100, 140), (70, 96, 58), (50, 74, 104), (120, 108, 66))[index]
@@ -260,7 +268,7 @@ def fence(index):
 
 
 @cache
-def sky(index):
+def sky(index: int) -> np.ndarray:
     """Clouds over a gradient, 256 x 1024; its left and right ends meet."""
     rng = np.random.default_rng(600 + index)
     wide = noise(rng, 256, 1280, (7, 17, 50, 150), (1.0, 0.9, 0.5, 0.25))
@@ -268,17 +276,18 @@ def sky(index):
     wide[:, :256] = wide[:, :256] * ramp + wide[:, 1024:] * (1 - ramp)
     wide = wide[:, :1024]
     up = np.linspace(1, 0, 256, dtype=np.float32)[:, None, None]  # 1 at the top
-    blue = (1 - up) * np.float32([242, 236, 226]) + up * np.float32(
-        [[228, 190, 150], [235, 205, 172], [222, 214, 206], [205, 190, 186]][index])
+    low = np.array([242, 236, 226], np.float32)
+    high = np.array([[228, 190, 150], [235, 205, 172], [222, 214, 206], [205, 190, 186]][index], np.float32)
+    blue = (1 - up) * low + up * high
     cover = np.clip(wide * (0.5, 0.35, 0.3, 0.45)[index] + (0.45, 0.25, 0.8, 0.6)[index], 0, 1)
     under = np.clip(1 - 0.10 * np.roll(wide, 6, 0), 0.75, 1.05)[..., None]
-    cloud = np.float32([[250, 249, 247], [252, 251, 249], [232, 230, 227], [226, 226, 230]][index])
+    cloud = np.array([[250, 249, 247], [252, 251, 249], [232, 230, 227], [226, 226, 230]][index], np.float32)
     image = blue * (1 - cover[..., None]) + cloud * under * cover[..., None]
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
 @cache
-def skyline(index):
+def skyline(index: int) -> tuple[np.ndarray, np.ndarray]:
     """What closes the view: colour (128, 2048, 3) and label (128, 2048), 0 where sky shows."""
     rng = np.random.default_rng(700 + index)
     colour, label = np.zeros((128, 2048, 3), np.uint8), np.zeros((128, 2048), np.uint8)

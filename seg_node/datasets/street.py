@@ -6,25 +6,25 @@ networks.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
 
 from seg_node.datasets import Sample
 from seg_node.datasets import _street_textures as textures
-from seg_node.datasets._street_canvas import Canvas
+from seg_node.datasets._street_canvas import Canvas, Metres
 from seg_node.datasets._street_layout import Layout, unit
 
-LABEL_SET = "camvid11"
 LABEL_SET = "camvid11"
 SIZE = (360, 480)  # height, width of a frame where none is asked for
 SPLITS = {"train": (1, 1000), "val": (2, 100), "test": (3, 100)}  # its number, samples
 
 
 @cache
-def _noise_plane():
+def _noise_plane() -> np.ndarray:
     """Camera noise around 8, uint8 (2048, 2048, 3), built once."""
     grain = np.random.default_rng(900).normal(8, 2.2, (1024, 1024, 3))
     return np.tile(grain.clip(0, 16).astype(np.uint8), (2, 2, 1))
@@ -34,7 +34,7 @@ class Street:
     """A rendered drive. Frame i is a pure function of (seed, size, frames_per_second, i)."""
 
     def __init__(self, seed: int = 0, size: tuple[int, int] = SIZE,
-                 frames_per_second: float = 30.0):
+                 frames_per_second: float = 30.0) -> None:
         """size: (height, width) of a frame in pixels, each at least 32."""
         if min(size) < 32:
             raise ValueError(f"size {tuple(size)} is too small: ask for at least 32 x 32 pixels")
@@ -65,8 +65,8 @@ class Street:
 
         (a0, w0, p0), (a1, w1, p1) = layout.waves
 
-        def bend(z):
-            sin = np.sin if isinstance(z, np.ndarray) else math.sin
+        def bend(z: Metres) -> Metres:
+            sin: Callable[[Any], Any] = np.sin if isinstance(z, np.ndarray) else math.sin
             ahead = a0 * sin(6.2832 * (s + z) / w0 + p0) + a1 * sin(6.2832 * (s + z) / w1 + p1)
             return ahead - at - (slope + yaw) * z - sway
 
@@ -82,11 +82,11 @@ class Street:
             draw(canvas)
         return self._expose(canvas.image, index, time), canvas.label
 
-    def _tile(self, n):
+    def _tile(self, n: int) -> int:
         """Which ground tile lies at the n-th place: plain ones twice as often."""
         return (0, 1, 2, 3, 4, 0, 3)[int(unit(self.seed, 51, n) * 7)]
 
-    def _shade(self, s, u):
+    def _shade(self, s: np.ndarray, u: np.ndarray) -> np.ndarray:
         """Light on the ground: shade of houses on one side, passing clouds and crowns; arrays."""
         layout = self._layout
         reach = layout.half_width * (0.5 + 0.5 * np.sin(s * 0.131 + self._phase))
@@ -94,11 +94,11 @@ class Street:
         clouds = 0.5 + 0.5 * np.sin(s * 0.043 + 1.3 * np.sin(s * 0.017 + self._phase))
         return 1.06 - 1.1 * layout.contrast * inside - 0.14 * clouds
 
-    def _expose(self, image, index, time):
+    def _expose(self, image: np.ndarray, index: int, time: float) -> np.ndarray:
         """The camera's exposure, white balance and noise: one table a channel, then noise added."""
         gain = self._exposure * (1 + 0.06 * math.sin(0.37 * time + 2 * self._phase))
         levels = np.arange(256, dtype=np.float32)[:, None]
-        gains = gain * np.float32([1 - self._warmth, 1.0, 1 + self._warmth])
+        gains = gain * np.array([1 - self._warmth, 1.0, 1 + self._warmth], np.float32)
         # A soft shoulder keeps bright skies from burning out in one step.
         curve = 255 * np.tanh(levels * gains / 255 * 1.15) / np.tanh(1.15) - 8
         table = np.clip(curve, 0, 255).astype(np.uint8)[None]
@@ -112,10 +112,10 @@ class Street:
         return cv2.add(image, plane[y:y + height, x:x + width])
 
 
-class StreetSplit(Sequence):
+class StreetSplit:
     """Samples of a split; sample i is one frame of a drive of its own."""
 
-    def __init__(self, split: str, size: tuple[int, int] = SIZE, count: int | None = None):
+    def __init__(self, split: str, size: tuple[int, int] = SIZE, count: int | None = None) -> None:
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
         self.split, self.size = split, size
@@ -129,10 +129,9 @@ class StreetSplit(Sequence):
         """The drive that sample i is taken from; no two splits share one."""
         return self._number * 1_000_000_000 + i
 
-    def __getitem__(self, i: int) -> Sample:
+    def __getitem__(self, index: int) -> Sample:
         """image uint8 (H, W, 3) in BGR, label uint8 (H, W), name."""
-        if i < 0:
-            i += self._count
+        i = index + self._count if index < 0 else index
         if not 0 <= i < self._count:
             raise IndexError(f"sample {i} of {self._count}")
         seed = self.seed(i)
