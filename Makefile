@@ -22,6 +22,7 @@ test:
 check:
 	@tools/environment test
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
 clean:

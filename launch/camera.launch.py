@@ -19,7 +19,7 @@ ARGUMENTS = [
     ("namespace", "", "the node's namespace, one for each camera"),
     ("params", PARAMS, "a parameter file; what is empty below comes from there"),
     ("model", "", "a shipped model, or a folder with a card.yaml"),
-    ("runtime", "", "the backend: auto, onnx, openvino, tensorrt, torch"),
+    ("runtime", "", "the backend: auto, onnx, openvino, torch"),
     ("device", "", "where it runs: auto, cpu, gpu"),
     ("transport", "", "raw or compressed"),
 ]
@@ -28,10 +28,17 @@ ARGUMENTS = [
 def _node(context):
     given = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
     ours = {name: given[name] for name in OURS if given[name]}
-    return [Node(
-        package="seg_node", executable="segmentation_node", name="seg_node", namespace=given["namespace"],
-        parameters=[given["params"]] + ([ours] if ours else []),
-        remappings=[("image", given["image"])], output="screen")]
+    return [
+        Node(
+            package="seg_node",
+            executable="segmentation_node",
+            name="seg_node",
+            namespace=given["namespace"],
+            parameters=[given["params"]] + ([ours] if ours else []),
+            remappings=[("image", given["image"])],
+            output="screen",
+        )
+    ]
 
 
 def generate_launch_description():

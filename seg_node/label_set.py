@@ -32,8 +32,11 @@ class LabelSet(NamedTuple):
         present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
         wrong = [int(i) for i in present if i >= self.class_count and i != UNLABELLED]
         if wrong:
-            raise ValueError("{}: label ids {} are not in label set {} (0 to {}, and 255)".format(
-                where, wrong, self.name, self.class_count - 1))
+            raise ValueError(
+                "{}: label ids {} are not in label set {} (0 to {}, and 255)".format(
+                    where, wrong, self.name, self.class_count - 1
+                )
+            )
 
 
 def names() -> Tuple[str, ...]:
@@ -49,8 +52,7 @@ def load_label_set(name: Union[str, Path]) -> LabelSet:
     path = Path(name)
     if path.suffix != ".yaml":
         if str(name) not in names():
-            raise ValueError("no label set '{}': choose from {}, or give a .yaml file".format(
-                name, ", ".join(names())))
+            raise ValueError("no label set '{}': choose from {}, or give a .yaml file".format(name, ", ".join(names())))
         path = share_path("config/labels/{}.yaml".format(name))
     with open(str(path), encoding="utf-8") as file:
         table = yaml.safe_load(file)

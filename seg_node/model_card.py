@@ -30,12 +30,14 @@ class ModelFile(NamedTuple):
     sha256: Optional[str]
 
     def verify(self) -> Path:
-        """Return the path. Raises FileNotFoundError where the file is missing and CardError where its sha256 differs."""
+        """Return the path. Raises FileNotFoundError, or CardError where the file's sha256 is not the card's."""
         if not self.path.is_file():
             raise FileNotFoundError("{}: no such file; the card beside it names it".format(self.path))
         if self.sha256 and sha256(self.path) != self.sha256:
-            raise CardError("{}: sha256 differs from the card's: the file is damaged or was replaced; "
-                            "fetch it again, or export it again to renew the card".format(self.path))
+            raise CardError(
+                "{}: sha256 differs from the card's: the file is damaged or was replaced; "
+                "fetch it again, or export it again to renew the card".format(self.path)
+            )
         return self.path
 
 
@@ -67,8 +69,11 @@ class ModelCard(NamedTuple):
     def file(self, kind: str) -> Path:
         """Return the verified path of a file of ``FILE_KINDS``. Raises CardError if the card has none."""
         if kind not in self.files:
-            raise CardError("{}: names no '{}' file (it has: {})".format(
-                self.folder / CARD_NAME, kind, ", ".join(sorted(self.files)) or "none"))
+            raise CardError(
+                "{}: names no '{}' file (it has: {})".format(
+                    self.folder / CARD_NAME, kind, ", ".join(sorted(self.files)) or "none"
+                )
+            )
         return self.files[kind].verify()
 
 
@@ -109,8 +114,11 @@ def _find(model: Union[str, Path]) -> Path:
         return path / CARD_NAME
     if str(model) in names():
         return share_path("models/{}/{}".format(model, CARD_NAME))
-    raise FileNotFoundError("no model '{}': neither a folder with a {} nor a shipped model ({})".format(
-        model, CARD_NAME, ", ".join(names()) or "none"))
+    raise FileNotFoundError(
+        "no model '{}': neither a folder with a {} nor a shipped model ({})".format(
+            model, CARD_NAME, ", ".join(names()) or "none"
+        )
+    )
 
 
 class _Reader:
@@ -137,11 +145,15 @@ class _Reader:
         return str(value)
 
     def numbers(self, key: str, value: Any, count: int, positive: bool = False) -> Tuple[float, ...]:
-        right = isinstance(value, list) and len(value) == count and all(
-            isinstance(v, (int, float)) and (v > 0 or not positive) for v in value)
+        right = (
+            isinstance(value, list)
+            and len(value) == count
+            and all(isinstance(v, (int, float)) and (v > 0 or not positive) for v in value)
+        )
         if not right:
-            raise self.fail(key, "is {!r}; must be a list of {} {}numbers".format(
-                value, count, "positive " if positive else ""))
+            raise self.fail(
+                key, "is {!r}; must be a list of {} {}numbers".format(value, count, "positive " if positive else "")
+            )
         return tuple(value)
 
     def card(self) -> ModelCard:

@@ -26,9 +26,11 @@ def camvid() -> Path:
 @pytest.fixture
 def write_card(tmp_path: Path):
     """Return a function that writes a card from changes and returns its folder."""
+
     def write(**changes: object) -> Path:
         (tmp_path / "card.yaml").write_text(yaml.safe_dump(card_table(**changes)), encoding="utf-8")
         return tmp_path
+
     return write
 
 

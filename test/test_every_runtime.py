@@ -62,15 +62,19 @@ def test_an_image_that_is_a_view_with_gaps(runtime: Runtime) -> None:
     assert np.array_equal(truth, runtime.infer(padded[:, :, :-5]).labels)
 
 
-@pytest.mark.parametrize("wrong, error, says", [
-    (lambda x: x.astype(np.float32), TypeError, "uint8"),
-    (lambda x: x.tolist(), TypeError, "uint8"),
-    (lambda x: x[0], ValueError, "48, 64, 3"),
-    (lambda x: x[:, :, :-1], ValueError, "48, 64, 3"),
-    (lambda x: x[..., :2], ValueError, "48, 64, 3"),
-    (lambda x: np.concatenate([x, x[..., :1]], -1), ValueError, "48, 64, 3"),
-    (lambda x: x[:0], ValueError, "48, 64, 3"),
-], ids=["float", "list", "no batch", "narrow", "two channels", "four channels", "empty"])
+@pytest.mark.parametrize(
+    "wrong, error, says",
+    [
+        (lambda x: x.astype(np.float32), TypeError, "uint8"),
+        (lambda x: x.tolist(), TypeError, "uint8"),
+        (lambda x: x[0], ValueError, "48, 64, 3"),
+        (lambda x: x[:, :, :-1], ValueError, "48, 64, 3"),
+        (lambda x: x[..., :2], ValueError, "48, 64, 3"),
+        (lambda x: np.concatenate([x, x[..., :1]], -1), ValueError, "48, 64, 3"),
+        (lambda x: x[:0], ValueError, "48, 64, 3"),
+    ],
+    ids=["float", "list", "no batch", "narrow", "two channels", "four channels", "empty"],
+)
 def test_wrong_images(runtime: Runtime, wrong, error, says) -> None:
     with pytest.raises(error, match=says):
         runtime.infer(wrong(np.zeros((1, 48, 64, 3), np.uint8)))
@@ -160,22 +164,38 @@ def test_a_strangers_graph(tmp_path: Path, write_card) -> None:
 
     # logits of class k: -(mean of channel 0 of the normalised 4x4 cell - k)^2, so labels follow the first channel
     levels = np.arange(3, dtype=np.float32).reshape(1, 3, 1, 1)
-    graph = helper.make_graph([
-        helper.make_node("AveragePool", ["pixels"], ["cells"], kernel_shape=[4, 4], strides=[4, 4]),
-        helper.make_node("Slice", ["cells", "zero", "one", "axis"], ["red"]),
-        helper.make_node("Sub", ["red", "levels"], ["off"]),
-        helper.make_node("Mul", ["off", "off"], ["square"]),
-        helper.make_node("Neg", ["square"], ["scores"]),
-    ], "stranger", [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [1, 3, 8, 8])],
+    graph = helper.make_graph(
+        [
+            helper.make_node("AveragePool", ["pixels"], ["cells"], kernel_shape=[4, 4], strides=[4, 4]),
+            helper.make_node("Slice", ["cells", "zero", "one", "axis"], ["red"]),
+            helper.make_node("Sub", ["red", "levels"], ["off"]),
+            helper.make_node("Mul", ["off", "off"], ["square"]),
+            helper.make_node("Neg", ["square"], ["scores"]),
+        ],
+        "stranger",
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [1, 3, 8, 8])],
         [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 3, 2, 2])],
-        [numpy_helper.from_array(levels, "levels"), *(numpy_helper.from_array(np.array([v], np.int64), n)
-                                                      for n, v in (("zero", 0), ("one", 1), ("axis", 1)))])
+        [
+            numpy_helper.from_array(levels, "levels"),
+            *(numpy_helper.from_array(np.array([v], np.int64), n) for n, v in (("zero", 0), ("one", 1), ("axis", 1))),
+        ],
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, str(tmp_path / "stranger.onnx"))
     folder = write_card(
-        network={"name": "external", "classes": 3}, output={"kind": "logits"}, files={"onnx": {"path": "stranger.onnx"}},
-        input={"size": [8, 8], "channels": "rgb", "layout": "nchw", "dtype": "float32",
-               "mean": [10, 10, 10], "std": [50, 1, 1], "scale": 1})
+        network={"name": "external", "classes": 3},
+        output={"kind": "logits"},
+        files={"onnx": {"path": "stranger.onnx"}},
+        input={
+            "size": [8, 8],
+            "channels": "rgb",
+            "layout": "nchw",
+            "dtype": "float32",
+            "mean": [10, 10, 10],
+            "std": [50, 1, 1],
+            "scale": 1,
+        },
+    )
     image = np.zeros((1, 8, 8, 3), np.uint8)
     image[0, :4, :4, 0], image[0, :4, 4:, 0], image[0, 4:, :, 0] = 10, 60, 110  # normalised: 0, 1, 2
     truth = np.repeat(np.repeat(np.array([[0, 1], [2, 2]], np.uint8), 4, 0), 4, 1)

@@ -17,7 +17,7 @@ def test_camvid_has_eleven_classes_and_void() -> None:
 def test_every_shipped_set_reads_and_has_distinct_colours(name: str) -> None:
     labels = load_label_set(name)
     assert labels.name == name
-    colours = {tuple(c) for c in labels.palette[:labels.class_count]}
+    colours = {tuple(c) for c in labels.palette[: labels.class_count]}
     assert len(colours) == labels.class_count
 
 
@@ -29,7 +29,7 @@ def test_an_unknown_name_lists_what_there_is() -> None:
 def test_a_broken_file_is_named(tmp_path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("name: mine\nclases: []\n")
-    with pytest.raises(ValueError, match="mine.yaml.*clases"):
+    with pytest.raises(ValueError, match=r"mine\.yaml.*clases"):
         load_label_set(path)
 
 

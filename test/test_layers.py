@@ -16,18 +16,29 @@ ALLOWED = {
     "runtimes": (CORE, {"numpy"}),
     "datasets": (CORE, {"numpy", "cv2"}),
     "sources": (CORE | {"datasets"}, {"numpy", "cv2", "av", "rosbags"}),
-    "training": (CORE | {"networks", "datasets", "pipeline"}, {"torch", "lightning", "torchmetrics", "numpy", "cv2", "yaml"}),
+    "training": (
+        CORE | {"networks", "datasets", "pipeline"},
+        {"torch", "lightning", "torchmetrics", "numpy", "cv2", "yaml"},
+    ),
     "exporters": (CORE | {"networks", "runtimes", "datasets"}, {"torch", "onnx", "numpy", "cv2", "yaml"}),
     "evaluation": (CORE | {"datasets", "pipeline", "runtimes"}, {"numpy", "cv2", "av"}),
     "ros": (CORE | {"pipeline", "runtimes", "sources", "evaluation"}, None),
     "demo": (CORE | {"evaluation", "sources"}, {"rich", "yaml"}),
-    "commands": (CORE | {"datasets", "runtimes", "training", "exporters", "evaluation", "pipeline", "sources", "demo"}, None),
+    "commands": (
+        CORE | {"datasets", "runtimes", "training", "exporters", "evaluation", "pipeline", "sources", "demo"},
+        None,
+    ),
 }
-VENDORS = {"runtimes/torch.py": ({"networks"}, {"torch"}), "runtimes/onnx.py": (set(), {"onnxruntime"}),
-           "runtimes/openvino.py": (set(), {"openvino"})}
-ROBOT = [*(PACKAGE / f"{name}.py" for name in CORE | {"__init__"}),
-         *(path for folder in ("pipeline", "runtimes", "networks") for path in (PACKAGE / folder).glob("*.py")),
-         *(PACKAGE / "ros" / name for name in ("__init__.py", "parameters.py", "messages.py", "segmentation_node.py"))]
+VENDORS = {
+    "runtimes/torch.py": ({"networks"}, {"torch"}),
+    "runtimes/onnx.py": (set(), {"onnxruntime"}),
+    "runtimes/openvino.py": (set(), {"openvino"}),
+}
+ROBOT = [
+    *(PACKAGE / f"{name}.py" for name in CORE | {"__init__"}),
+    *(path for folder in ("pipeline", "runtimes", "networks") for path in (PACKAGE / folder).glob("*.py")),
+    *(PACKAGE / "ros" / name for name in ("__init__.py", "parameters.py", "messages.py", "segmentation_node.py")),
+]
 
 
 def modules() -> list[Path]:
@@ -63,14 +74,24 @@ def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
     for name in imports(path):
         parts = name.split(".")
         if parts[0] == "seg_node":
-            assert len(parts) == 1 or parts[1] in ours | more_ours | {package, "__version__"}, f"{short(path)} imports {name}"
+            assert len(parts) == 1 or parts[1] in ours | more_ours | {package, "__version__"}, (
+                f"{short(path)} imports {name}"
+            )
         elif libraries is not None and parts[0] not in sys.stdlib_module_names:
             assert parts[0] in libraries | more_libraries, f"{short(path)} imports {name}"
 
 
 @pytest.mark.parametrize("path", [p for p in modules() if "ros" not in p.relative_to(PACKAGE).parts[:1]], ids=short)
 def test_only_ros_imports_rclpy(path: Path) -> None:
-    ros = {"rclpy", "sensor_msgs", "std_msgs", "diagnostic_msgs", "lifecycle_msgs", "builtin_interfaces", "seg_node.ros"}
+    ros = {
+        "rclpy",
+        "sensor_msgs",
+        "std_msgs",
+        "diagnostic_msgs",
+        "lifecycle_msgs",
+        "builtin_interfaces",
+        "seg_node.ros",
+    }
     for name in imports(path):
         assert not any(name == r or name.startswith(r + ".") for r in ros), f"{short(path)} imports {name}"
 

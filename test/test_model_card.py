@@ -23,20 +23,30 @@ def test_every_shipped_card_reads_and_its_files_are_whole(name: str) -> None:
 
 @pytest.mark.parametrize("section, key", [(None, "sise"), ("input", "sise"), ("network", "class"), ("output", "kin")])
 def test_an_unknown_key_fails_with_its_name_and_the_file(write_card, section, key) -> None:
-    if section is None:
-        folder = write_card(**{key: 1})
-    else:
-        folder = write_card(**{section: {**card_table()[section], key: 1}})
+    changes = {key: 1} if section is None else {section: {**card_table()[section], key: 1}}
+    folder = write_card(**changes)
     with pytest.raises(CardError, match=f"card.yaml.*{key}.*known are"):
         load_card(folder)
 
 
-@pytest.mark.parametrize("section, key, value", [
-    ("input", "size", [48]), ("input", "size", [0, 64]), ("input", "size", "48x64"), ("input", "channels", "gbr"),
-    ("input", "std", [1, 0, 1]), ("input", "mean", [1, 2]), ("input", "scale", 0), ("input", "dtype", "int8"),
-    ("network", "classes", 0), ("network", "classes", "11"), ("output", "kind", "masks"),
-    ("files", "onnx", "small.onnx"), ("files", "pickle", {"path": "x"}),
-])
+@pytest.mark.parametrize(
+    "section, key, value",
+    [
+        ("input", "size", [48]),
+        ("input", "size", [0, 64]),
+        ("input", "size", "48x64"),
+        ("input", "channels", "gbr"),
+        ("input", "std", [1, 0, 1]),
+        ("input", "mean", [1, 2]),
+        ("input", "scale", 0),
+        ("input", "dtype", "int8"),
+        ("network", "classes", 0),
+        ("network", "classes", "11"),
+        ("output", "kind", "masks"),
+        ("files", "onnx", "small.onnx"),
+        ("files", "pickle", {"path": "x"}),
+    ],
+)
 def test_a_wrong_value_fails_with_its_key(write_card, section, key, value) -> None:
     folder = write_card(**{section: {**card_table()[section], key: value}})
     with pytest.raises(CardError, match=f"{section}.{key}"):

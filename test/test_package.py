@@ -29,9 +29,16 @@ def check(prefix: Path) -> None:
     share = prefix / "share" / "seg_node"
     assert (share / "package.xml").is_file()
     for folder in ("config", "launch", "models"):
-        there = {p.relative_to(ROOT / folder) for p in (ROOT / folder).rglob("*")
-                 if p.is_file() and "__pycache__" not in p.parts and not p.name.startswith(".")}
-        assert there and there == {p.relative_to(share / folder) for p in (share / folder).rglob("*") if p.is_file()}
+        there = {
+            p.relative_to(ROOT / folder)
+            for p in (ROOT / folder).rglob("*")
+            if p.is_file() and "__pycache__" not in p.parts and not p.name.startswith(".")
+        }
+        assert there and there == {
+            p.relative_to(share / folder)
+            for p in (share / folder).rglob("*")
+            if p.is_file() and "__pycache__" not in p.parts
+        }
     for name in ("segmentation_node", "camera", "seg-node"):
         assert os.access(prefix / "lib" / "seg_node" / name, os.X_OK), name
 
@@ -43,20 +50,47 @@ def test_colcon_builds_it(source: Path) -> None:
     colcon = [str(Path(sys.executable).parent / "colcon")]
     listed = subprocess.run([*colcon, "list"], cwd=workspace, capture_output=True, text=True, timeout=60)
     assert "(ros.ament_python)" in listed.stdout, listed.stdout + listed.stderr
-    built = subprocess.run([*colcon, "build", "--packages-select", "seg_node"], cwd=workspace, capture_output=True,
-                           text=True, timeout=120)
+    built = subprocess.run(
+        [*colcon, "build", "--packages-select", "seg_node"], cwd=workspace, capture_output=True, text=True, timeout=120
+    )
     assert built.returncode == 0, built.stdout + built.stderr
     prefix = workspace / "install" / "seg_node"
     check(prefix)
-    env = {**os.environ, "AMENT_PREFIX_PATH": str(prefix), "PYTHONPATH": str(next(prefix.glob("lib/python3*/site-packages")))}
-    helped = subprocess.run([str(prefix / "lib" / "seg_node" / "seg-node"), "evaluate", "--help"], cwd=workspace, env=env,
-                            capture_output=True, text=True, timeout=60)
+    env = {
+        **os.environ,
+        "AMENT_PREFIX_PATH": str(prefix),
+        "PYTHONPATH": str(next(prefix.glob("lib/python3*/site-packages"))),
+    }
+    helped = subprocess.run(
+        [str(prefix / "lib" / "seg_node" / "seg-node"), "evaluate", "--help"],
+        cwd=workspace,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert helped.returncode == 0 and "camvid" in helped.stdout, helped.stderr
 
 
 def test_pip_puts_it_where_ros_looks(source: Path, tmp_path: Path) -> None:
     prefix = tmp_path / "prefix"
-    done = subprocess.run([sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--quiet", "--ignore-installed",
-                           "--prefix", str(prefix), str(source)], capture_output=True, text=True, timeout=180)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--no-deps",
+            "--no-build-isolation",
+            "--quiet",
+            "--ignore-installed",
+            "--prefix",
+            str(prefix),
+            str(source),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
     assert done.returncode == 0, done.stderr
     check(prefix)

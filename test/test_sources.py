@@ -34,6 +34,7 @@ def shared_data() -> Path:
 
 # --- street ---------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("text", [None, "", "street"])
 def test_no_source_is_the_street_with_ground_truth(text):
     source = open_source(text, size=(96, 128))
@@ -48,6 +49,7 @@ def test_too_small_a_street_is_refused():
 
 
 # --- video ----------------------------------------------------------------------------------------------------
+
 
 @pytest.fixture
 def video(tmp_path):
@@ -79,6 +81,7 @@ def test_a_live_source_that_ends_is_a_failure(video):
 
 # --- folder ---------------------------------------------------------------------------------------------------
 
+
 def test_folder_goes_by_number_skips_what_is_damaged_and_loops(tmp_path):
     for number in (1, 2, 10):
         cv2.imwrite(str(tmp_path / f"frame{number}.png"), picture(number, size=(20 + number, 30)))
@@ -107,19 +110,29 @@ def test_folder_of_nothing_but_damage_ends_instead_of_spinning(tmp_path):
 
 # --- bag ------------------------------------------------------------------------------------------------------
 
+
 def image_cdr(encoding: str, order: str = "<", size=(2, 4), frame_id: str = "front") -> bytes:
     """An Image (or with encoding "jpeg" the start of a CompressedImage) in CDR."""
+
     def text(value):
         raw = value.encode() + b"\0"
         return struct.pack(order + "I", len(raw)) + raw + b"\0" * (-len(raw) % 4)
+
     head = bytes([0, order == "<", 0, 0]) + struct.pack(order + "iI", 5, 6) + text(frame_id)
     if encoding == "jpeg":
         data = cv2.imencode(".jpg", picture(7))[1].tobytes()
         return head + text("jpeg") + struct.pack(order + "I", len(data)) + data
     height, width = size
     data = bytes(height * width * 3)
-    return (head + struct.pack(order + "II", height, width) + text(encoding) + b"\0" * 4
-            + struct.pack(order + "I", width * 3) + struct.pack(order + "I", len(data)) + data)
+    return (
+        head
+        + struct.pack(order + "II", height, width)
+        + text(encoding)
+        + b"\0" * 4
+        + struct.pack(order + "I", width * 3)
+        + struct.pack(order + "I", len(data))
+        + data
+    )
 
 
 @pytest.fixture(params=["sqlite3", "mcap"])
@@ -131,12 +144,18 @@ def bag(tmp_path, request):
     types = get_typestore(Stores.ROS2_JAZZY)
     path = tmp_path / "drive"
     with writer.Writer(path, version=9, storage_plugin=writer.StoragePlugin[request.param.upper()]) as out:
+
         def write(topic, kind, messages, period):
             connection = out.add_connection(topic, kind, typestore=types)
             for index, message in enumerate(messages):
                 out.write(connection, 10**9 + index * period, message)
-        write("/chatter", "std_msgs/msg/String", [types.serialize_cdr(types.types["std_msgs/msg/String"]("x"),
-                                                                      "std_msgs/msg/String").tobytes()], 1)
+
+        write(
+            "/chatter",
+            "std_msgs/msg/String",
+            [types.serialize_cdr(types.types["std_msgs/msg/String"]("x"), "std_msgs/msg/String").tobytes()],
+            1,
+        )
         write("/depth", RAW, [image_cdr("16UC1")] * 9, 10**7)
         write("/front/compressed", JPEG, [image_cdr("jpeg")] * 7, 33_333_333)
         write("/front/raw", RAW, [image_cdr("rgb8")] * 5, 50_000_000)
@@ -198,6 +217,7 @@ def test_real_bags(name):
 
 # --- CDR ------------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("frame_id", ["", "a", "abc", "front_camera"])
 def test_image_fields_are_found_and_only_the_stamp_changes(order, frame_id):
@@ -210,22 +230,29 @@ def test_image_fields_are_found_and_only_the_stamp_changes(order, frame_id):
 
 # --- what is wrong --------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("text", "says"), [
-    ("nowhere.mp4", "no such file or folder"),
-    ("97", "camera 97: gives no frames"),
-    ("/dev/video97", "gives no frames"),
-])
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("nowhere.mp4", "no such file or folder"),
+        ("97", "camera 97: gives no frames"),
+        ("/dev/video97", "gives no frames"),
+    ],
+)
 def test_sources_that_are_not_there(text, says):
     with pytest.raises(SourceError, match=says):
         open_source(text)
 
 
-@pytest.mark.parametrize(("name", "says"), [
-    ("junk.mp4", "no video that OpenCV can play"),
-    ("junk.db3", "no ROS 2 bag that can be read"),
-    ("junk.mcap", "no ROS 2 bag that can be read"),
-    ("old.bag", "is a ROS 1 bag"),
-])
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("junk.mp4", "no video that OpenCV can play"),
+        ("junk.db3", "no ROS 2 bag that can be read"),
+        ("junk.mcap", "no ROS 2 bag that can be read"),
+        ("old.bag", "is a ROS 1 bag"),
+    ],
+)
 def test_files_that_are_not_what_their_names_say(tmp_path, name, says):
     (tmp_path / name).write_bytes(b"junk" * 100)
     with pytest.raises(SourceError, match=says):

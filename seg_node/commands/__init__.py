@@ -7,7 +7,6 @@ parses: what it does lies elsewhere. Heavy libraries are imported inside ``run``
 import argparse
 import logging
 import sys
-from typing import Optional
 
 from seg_node import __version__, plugins
 
@@ -45,8 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     for name in plugins.names(__name__):
         module = plugins.load(__name__, name)
         text = module.__doc__ or ""
-        sub = subcommands.add_parser(name, help=text.splitlines()[0], description=text,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+        sub = subcommands.add_parser(
+            name, help=text.splitlines()[0], description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
         sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
         module.add_arguments(sub)
         sub.set_defaults(run=module.run)

@@ -21,8 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add_source_arguments(parser)
     parser.add_argument("--duration", type=_seconds, default=20.0, metavar="S", help="seconds (default: 20)")
-    parser.add_argument("--model", default="rdsnet_camvid",
-                        help="a shipped model's name or a folder with a card.yaml (default: rdsnet_camvid)")
+    parser.add_argument(
+        "--model",
+        default="rdsnet_camvid",
+        help="a shipped model's name or a folder with a card.yaml (default: rdsnet_camvid)",
+    )
     parser.add_argument("--runtime", default="auto", help="backend that runs it (default: the fastest installed)")
     parser.add_argument("--out", type=Path, default=Path("demo_out"), metavar="DIR", help="(default: demo_out)")
 
@@ -38,7 +41,14 @@ def run(arguments: argparse.Namespace) -> int:
     from seg_node.demo import session
     from seg_node.model_card import load_card
 
-    plan = session.Plan(card=load_card(arguments.model), model=arguments.model, runtime=arguments.runtime,
-                        source=arguments.source, topic=arguments.topic, size=arguments.size,
-                        duration=arguments.duration, out=arguments.out)
+    plan = session.Plan(
+        card=load_card(arguments.model),
+        model=arguments.model,
+        runtime=arguments.runtime,
+        source=arguments.source,
+        topic=arguments.topic,
+        size=arguments.size,
+        duration=arguments.duration,
+        out=arguments.out,
+    )
     return session.run(plan)

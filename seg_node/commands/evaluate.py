@@ -21,8 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True, choices=datasets.names())
     parser.add_argument("--data", type=Path, help="the data set's folder; the street needs none")
     parser.add_argument("--split", default="val", help="train, val or test (default val)")
-    parser.add_argument("--runtime", default="auto", choices=["auto", *runtimes.names()],
-                        help="auto takes the fastest that is installed")
+    parser.add_argument(
+        "--runtime",
+        default="auto",
+        choices=["auto", *runtimes.names()],
+        help="auto takes the fastest that is installed",
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--void", default="ignored", choices=["ignored", "counted"], help="which figures --json prints")
     parser.add_argument("--save", type=Path, metavar="DIR", help="write the label images there")
@@ -36,8 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     card = load_card(arguments.model)
     if datasets.label_set_of(arguments.dataset) != card.label_set:
-        raise ValueError(f"{card.name} labels {card.label_set}, but {arguments.dataset} has "
-                         f"{datasets.label_set_of(arguments.dataset)}: their ids mean different things")
+        raise ValueError(
+            f"{card.name} labels {card.label_set}, but {arguments.dataset} has "
+            f"{datasets.label_set_of(arguments.dataset)}: their ids mean different things"
+        )
     split = datasets.open_split(arguments.dataset, arguments.split, arguments.data)
     if arguments.save:
         arguments.save.mkdir(parents=True, exist_ok=True)
@@ -46,7 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
     what = {"model": card.name, "dataset": arguments.dataset, "split": arguments.split}
     result = {**what, **report.as_dict(arguments.void), "runtime": runtime.name, "precision": "fp32"}
     runtime.close()
-    print(json.dumps(result) if arguments.json else _table(result, report.as_dict("ignored"), report.as_dict("counted")))
+    print(
+        json.dumps(result) if arguments.json else _table(result, report.as_dict("ignored"), report.as_dict("counted"))
+    )
     return 0
 
 
@@ -61,17 +69,26 @@ def _progress(quiet: bool):  # type: ignore[no-untyped-def]
 
 
 def _table(what: dict, ignored: dict, counted: dict) -> str:
-    lines = [f"{what['model']} on {what['dataset']} {what['split']}, {what['images']} images, runtime {what['runtime']}, "
-             f"{what['ms_per_image']['p50']:.1f} ms an image (p95 {what['ms_per_image']['p95']:.1f})",
-             f"{'':<24}{'void ignored':>14}{'void counted':>14}"]
+    lines = [
+        f"{what['model']} on {what['dataset']} {what['split']}, {what['images']} images, runtime {what['runtime']}, "
+        f"{what['ms_per_image']['p50']:.1f} ms an image (p95 {what['ms_per_image']['p95']:.1f})",
+        f"{'':<24}{'void ignored':>14}{'void counted':>14}",
+    ]
 
     def row(name: str, one: object, other: object) -> str:
         def cell(value: object) -> str:
             return f"{100 * value:>12.2f} %" if isinstance(value, float) else f"{'-':>14}"
+
         return f"{name:<24}{cell(one)}{cell(other)}"
 
     lines += [row(name, ignored["iou"][name], counted["iou"][name]) for name in ignored["iou"]]
-    lines += [row(title, ignored[key], counted[key]) for title, key in (
-        ("mIoU", "miou"), ("pixel accuracy", "pixel_accuracy"), ("class accuracy", "class_accuracy"),
-        ("frequency weighted IoU", "frequency_weighted_iou"))]
+    lines += [
+        row(title, ignored[key], counted[key])
+        for title, key in (
+            ("mIoU", "miou"),
+            ("pixel accuracy", "pixel_accuracy"),
+            ("class accuracy", "class_accuracy"),
+            ("frequency weighted IoU", "frequency_weighted_iou"),
+        )
+    ]
     return "\n".join(lines)

@@ -21,6 +21,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"file": str(path), "bytes": path.stat().st_size, **parity._asdict()}))
     else:
-        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; agrees with PyTorch on {parity.equal:.3%} of the pixels "
-              f"of the worst of {parity.images} images")
+        print(
+            f"{path}: {path.stat().st_size / 1e6:.1f} MB; agrees with PyTorch on {parity.equal:.3%} of the pixels "
+            f"of the worst of {parity.images} images"
+        )
     return 0

@@ -15,7 +15,9 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="a name in config/recipes, or a .yaml file")
     parser.add_argument("--data", type=Path, help="the data set's folder")
-    parser.add_argument("--out", type=Path, required=True, help="where to write; an unfinished training there is gone on with")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="where to write; an unfinished training there is gone on with"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes that load data (default 1)")
     parser.add_argument("changes", nargs="*", metavar="key=value", help="changes to the recipe")
 

@@ -7,7 +7,7 @@ Layouts on disk are documented in each file. Knows nothing of networks or traini
 """
 
 from pathlib import Path
-from typing import NamedTuple, Optional, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 

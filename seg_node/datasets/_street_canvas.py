@@ -13,8 +13,8 @@ import numpy as np
 from seg_node.datasets import _street_sprites as sprites
 from seg_node.datasets import _street_textures as textures
 
-NEAR = 1.2     # metres; nothing nearer is drawn
-FAR = 150.0    # metres; the skyline stands here
+NEAR = 1.2  # metres; nothing nearer is drawn
+FAR = 150.0  # metres; the skyline stands here
 ROAD, PAVEMENT = 3, 4
 
 Point = tuple[float, float, float]  # z, u, h
@@ -30,8 +30,9 @@ class Bend(Protocol):
 class Canvas:
     """One frame in the making."""
 
-    def __init__(self, size: tuple[int, int], camera_height: float, horizon: float, bend: Bend,
-                 light: float, haze: float) -> None:
+    def __init__(
+        self, size: tuple[int, int], camera_height: float, horizon: float, bend: Bend, light: float, haze: float
+    ) -> None:
         self.height, self.width = size
         self.image = np.empty((*size, 3), np.uint8)
         self.label = np.zeros(size, np.uint8)
@@ -42,8 +43,10 @@ class Canvas:
 
     def project(self, z: float, u: float, h: float) -> tuple[float, float]:
         """Pixel (x, y) of a point."""
-        return (self.width / 2 + self.focal * (u + self.bend(z)) / z,
-                self.horizon + self.focal * (self.camera_height - h) / z)
+        return (
+            self.width / 2 + self.focal * (u + self.bend(z)) / z,
+            self.horizon + self.focal * (self.camera_height - h) / z,
+        )
 
     def _tint(self, z: float, gain: float) -> tuple[float, float]:
         """Scale and offset that light a surface and veil it by its distance."""
@@ -58,8 +61,9 @@ class Canvas:
         step = 0.42 / self.unit
         matrix = np.array([[2 * step, 0, drift - turn * step], [0, 2 * 240.0 / rows, 8]], np.float32)
         half = (self.width + 1) // 2, (rows + 1) // 2  # clouds are soft: half the pixels do
-        picture = cv2.warpAffine(textures.sky(index), matrix, half, borderMode=cv2.BORDER_WRAP,
-                                 flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        picture = cv2.warpAffine(
+            textures.sky(index), matrix, half, borderMode=cv2.BORDER_WRAP, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        )
         self.image[:rows] = cv2.resize(picture, (self.width, rows))
 
     def skyline(self, index: int, turn: float) -> None:
@@ -74,17 +78,21 @@ class Canvas:
         first = 128 - (bottom - top) * step
         matrix = np.array([[step, 0, 700 - turn * step], [0, step, first]], np.float32)
         size = (self.width, bottom - top)
-        colour, label = (cv2.warpAffine(picture, matrix, size, flags=flag | cv2.WARP_INVERSE_MAP,
-                                        borderMode=cv2.BORDER_WRAP)
-                         for picture, flag in zip(textures.skyline(index),
-                                                  (cv2.INTER_LINEAR, cv2.INTER_NEAREST),
-                                                  strict=True))
+        colour, label = (
+            cv2.warpAffine(picture, matrix, size, flags=flag | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_WRAP)
+            for picture, flag in zip(textures.skyline(index), (cv2.INTER_LINEAR, cv2.INTER_NEAREST), strict=True)
+        )
         colour = cv2.convertScaleAbs(colour, alpha=0.6 * self.light, beta=70)
-        self._stamp(colour, (label > 0).astype(np.uint8), slice(top, bottom), slice(0, self.width),
-                    label)
+        self._stamp(colour, (label > 0).astype(np.uint8), slice(top, bottom), slice(0, self.width), label)
 
-    def ground(self, style: int, half_width: float, distance: float, tile_of: Callable[[int], int],
-               shade: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+    def ground(
+        self,
+        style: int,
+        half_width: float,
+        distance: float,
+        tile_of: Callable[[int], int],
+        shade: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    ) -> None:
         """Road, kerbs, pavements. `tile_of(n)` picks a tile, `shade(s, u)` gives the light."""
         first = int(max(0, np.ceil(self.horizon + self.focal * self.camera_height / (FAR * 1.2))))
         rows = np.arange(first, self.height, dtype=np.float32)
@@ -102,9 +110,14 @@ class Canvas:
         road_start = per_metre * textures.PAVEMENT_METRES + textures.GAP
         stretch = per_metre * textures.ROAD_METRES / 2 / half_width
         on = (u + np.float32(half_width)) * np.float32(stretch) + np.float32(road_start)
-        across = np.where(on_road, on,
-                          np.minimum((aside - np.float32(half_width)) * np.float32(per_metre),
-                                     np.float32(per_metre * textures.PAVEMENT_METRES - 3)))
+        across = np.where(
+            on_road,
+            on,
+            np.minimum(
+                (aside - np.float32(half_width)) * np.float32(per_metre),
+                np.float32(per_metre * textures.PAVEMENT_METRES - 3),
+            ),
+        )
         s = distance + z
         tile = np.floor(s / textures.TILE_METRES).astype(np.int64)
         kinds = {int(n): tile_of(int(n)) for n in np.unique(tile)}
@@ -122,10 +135,8 @@ class Canvas:
             picture, fold_x, fold_y = textures.ground(style)[number]
             band = slice(where[0], where[-1] + 1)
             map_x = across[band] * np.float32(1 / fold_x) - np.float32(0.5)
-            map_y = np.repeat((along[band] / fold_y - 0.5)[:, None], self.width,
-                              1).astype(np.float32)
-            out[band] = cv2.remap(picture, map_x, map_y, cv2.INTER_LINEAR,
-                                  borderMode=cv2.BORDER_REPLICATE)
+            map_y = np.repeat((along[band] / fold_y - 0.5)[:, None], self.width, 1).astype(np.float32)
+            out[band] = cv2.remap(picture, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         coarse = np.ascontiguousarray(u[::8, ::8])
         light = shade(s[::8, None], coarse) * self.light
         veil = self.haze * np.minimum(1, z[::8, None] / FAR) * 0.8
@@ -133,8 +144,9 @@ class Canvas:
         light = cv2.resize(light, (self.width, len(rows)), interpolation=cv2.INTER_LINEAR)
         cv2.multiply(out, cv2.merge([light, light, light]), dst=out, scale=1 / 128)
 
-    def _stamp(self, colour: np.ndarray, mask: np.ndarray, rows: slice, columns: slice,
-               value: int | np.ndarray) -> None:
+    def _stamp(
+        self, colour: np.ndarray, mask: np.ndarray, rows: slice, columns: slice, value: int | np.ndarray
+    ) -> None:
         """Write colour and class where the mask is set: the only place that does both."""
         view = self.image[rows, columns]
         cv2.copyTo(colour, mask, view)
@@ -142,10 +154,16 @@ class Canvas:
             value = np.full(mask.shape, value, np.uint8)
         cv2.copyTo(value, mask, self.label[rows, columns])
 
-    def quad(self, levels: Sequence[np.ndarray], corners: Sequence[Point],
-             source: tuple[float, float, float, float], value: int, gain: float = 1.0,
-             mask_levels: Sequence[np.ndarray] | None = None,
-             outline: Sequence[Point] | None = None) -> None:
+    def quad(
+        self,
+        levels: Sequence[np.ndarray],
+        corners: Sequence[Point],
+        source: tuple[float, float, float, float],
+        value: int,
+        gain: float = 1.0,
+        mask_levels: Sequence[np.ndarray] | None = None,
+        outline: Sequence[Point] | None = None,
+    ) -> None:
         """A flat textured surface.
 
         corners: four (z, u, h), going round from the top left of the texture;
@@ -166,20 +184,17 @@ class Canvas:
             number += 1
         picture = levels[number]
         height, width = picture.shape[:2]
-        sx0, sy0, sx1, sy1 = (source[0] * width, source[1] * height, source[2] * width,
-                              source[3] * height)
+        sx0, sy0, sx1, sy1 = (source[0] * width, source[1] * height, source[2] * width, source[3] * height)
         inside = np.array([(sx0, sy0), (sx1, sy0), (sx1, sy1), (sx0, sy1)], np.float32) - np.float32(0.5)
         shift = np.array([x0, y0], np.float32)
         matrix = cv2.getPerspectiveTransform(inside, points - shift)
         size = (x1 - x0, y1 - y0)
-        colour = cv2.warpPerspective(picture, matrix, size, flags=cv2.INTER_LINEAR,
-                                     borderMode=cv2.BORDER_REPLICATE)
+        colour = cv2.warpPerspective(picture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         scale, offset = self._tint(min(corners[0][0], corners[1][0]), gain)
         colour = cv2.convertScaleAbs(colour, alpha=scale, beta=offset)
         if mask_levels is None:
             mask = np.zeros(size[::-1], np.uint8)
-            bound = points if outline is None else np.array([self.project(*p) for p in outline],
-                                                            np.float32)
+            bound = points if outline is None else np.array([self.project(*p) for p in outline], np.float32)
             fixed = np.round(np.clip(bound - shift, -8000, 8000) * 16).astype(np.int32)
             cv2.fillConvexPoly(mask, fixed, 255, shift=4)
         else:
@@ -187,8 +202,18 @@ class Canvas:
             cv2.threshold(mask, 127, 255, cv2.THRESH_BINARY, dst=mask)
         self._stamp(colour, mask, slice(y0, y1), slice(x0, x1), value)
 
-    def sprite(self, levels: sprites.Levels, z: float, u: float, base: float, width: float, height: float,
-               value: int, least: float, gain: float = 1.0) -> None:
+    def sprite(
+        self,
+        levels: sprites.Levels,
+        z: float,
+        u: float,
+        base: float,
+        width: float,
+        height: float,
+        value: int,
+        least: float,
+        gain: float = 1.0,
+    ) -> None:
         """An upright picture facing the camera, its foot at height `base`; metres.
 
         Thinner than `least` pixels (of a 480 pixel wide image) it is not drawn; a little above
@@ -210,8 +235,7 @@ class Canvas:
             number += 1
         picture, mask = levels[number]
         fx, fy = picture.shape[1] / (width * scale), picture.shape[0] / (height * scale)
-        matrix = np.array([[fx, 0, (x0 + 0.5 - left) * fx - 0.5],
-                           [0, fy, (y0 + 0.5 - top) * fy - 0.5]], np.float32)
+        matrix = np.array([[fx, 0, (x0 + 0.5 - left) * fx - 0.5], [0, fy, (y0 + 0.5 - top) * fy - 0.5]], np.float32)
         size = (x1 - x0, y1 - y0)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         colour = cv2.warpAffine(picture, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
@@ -236,9 +260,7 @@ class Canvas:
         z0 = max(z0, NEAR * 1.5)
         if z1 <= z0 or z0 > 60:
             return
-        points = np.array([self.project(z, u, 0) for z,
-                           u in ((z1, u0), (z1, u1), (z0, u1), (z0, u0))],
-                          np.float32)
+        points = np.array([self.project(z, u, 0) for z, u in ((z1, u0), (z1, u1), (z0, u1), (z0, u0))], np.float32)
         low, high = points.min(0), points.max(0)
         x0, y0 = max(0, int(low[0])), max(0, int(low[1]))
         x1, y1 = min(self.width, int(high[0]) + 1), min(self.height, int(high[1]) + 1)
@@ -246,7 +268,8 @@ class Canvas:
             return
         whole = np.array([(0, 0), (63, 0), (63, 63), (0, 63)], np.float32)
         matrix = cv2.getPerspectiveTransform(whole, points - np.array([x0, y0], np.float32))
-        dark = cv2.warpPerspective(sprites.shadow(), matrix, (x1 - x0, y1 - y0),
-                                   borderMode=cv2.BORDER_CONSTANT, borderValue=255)
+        dark = cv2.warpPerspective(
+            sprites.shadow(), matrix, (x1 - x0, y1 - y0), borderMode=cv2.BORDER_CONSTANT, borderValue=255
+        )
         view = self.image[y0:y1, x0:x1]
         cv2.multiply(view, cv2.merge([dark, dark, dark]), dst=view, scale=1 / 255)

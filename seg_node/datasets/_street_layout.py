@@ -29,7 +29,7 @@ def unit(*keys: int) -> float:
         value = (value ^ (int(key) & _MASK)) * 0xBF58476D1CE4E5B9 & _MASK
         value = (value ^ (value >> 29)) * 0x94D049BB133111EB & _MASK
         value ^= value >> 32
-    return value / 2.0 ** 64
+    return value / 2.0**64
 
 
 class Layout:
@@ -38,20 +38,25 @@ class Layout:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         pick = partial(unit, seed, 1)
-        self.speed = 7.0 + 3.0 * pick(1)                 # metres a second, of the camera
-        self.half_width = 4.2 + 0.8 * pick(2)            # metres, of the road
-        self.pavement = 3.0 + 1.2 * pick(3)              # metres wide
-        self.camera_u = -0.40 * self.half_width          # one drives on the left
-        self.greenery = 0.18 + 0.30 * pick(4)            # share of lots without a house
-        self.storeys = 2.9 + 0.7 * pick(5)               # metres a floor
-        self.traffic = 0.55 + 0.45 * pick(6)             # share of slots in use
-        self.style = int(pick(7) * textures.FACADES)     # houses of a street look alike
+        self.speed = 7.0 + 3.0 * pick(1)  # metres a second, of the camera
+        self.half_width = 4.2 + 0.8 * pick(2)  # metres, of the road
+        self.pavement = 3.0 + 1.2 * pick(3)  # metres wide
+        self.camera_u = -0.40 * self.half_width  # one drives on the left
+        self.greenery = 0.18 + 0.30 * pick(4)  # share of lots without a house
+        self.storeys = 2.9 + 0.7 * pick(5)  # metres a floor
+        self.traffic = 0.55 + 0.45 * pick(6)  # share of slots in use
+        self.style = int(pick(7) * textures.FACADES)  # houses of a street look alike
         self.sunny_side = 1 if pick(8) < 0.5 else -1
         self.contrast = 0.05 + 0.22 * pick(9)
         self.fences = 0.40 + 0.25 * pick(10)
-        self.waves = [((2.0 + 4.0 * pick(20 + k)) * (1, 0.5)[k],
-                       (210.0, 97.0)[k] * (0.8 + 0.5 * pick(30 + k)),
-                       6.28 * pick(40 + k)) for k in range(2)]
+        self.waves = [
+            (
+                (2.0 + 4.0 * pick(20 + k)) * (1, 0.5)[k],
+                (210.0, 97.0)[k] * (0.8 + 0.5 * pick(30 + k)),
+                6.28 * pick(40 + k),
+            )
+            for k in range(2)
+        ]
 
     def middle(self, s: float) -> tuple[float, float]:
         """How far right the road's middle lies at s metres, and its slope there."""
@@ -92,9 +97,19 @@ class Layout:
                     z = z0 + (k + 0.3 + 0.4 * pick(20 + k)) * (z1 - z0) / count
                     if z < NEAR * 2:
                         continue
-                    out.append((z1 + 0.03, partial(
-                        _tree, int(pick(30 + k) * sprites.TREES), z,
-                        side * (front + 2.6 + 4 * pick(40 + k)), 0.85 + 0.5 * pick(50 + k), gain)))
+                    out.append(
+                        (
+                            z1 + 0.03,
+                            partial(
+                                _tree,
+                                int(pick(30 + k) * sprites.TREES),
+                                z,
+                                side * (front + 2.6 + 4 * pick(40 + k)),
+                                0.85 + 0.5 * pick(50 + k),
+                                gain,
+                            ),
+                        )
+                    )
             else:
                 front += 2.5 if fenced else 0.0
                 out.append((z1 + 0.04, partial(self._house, side, pick, z0, z1, front, gain)))
@@ -106,11 +121,16 @@ class Layout:
                 for k in reversed(range(count)):
                     near, far = (max(NEAR, z0 + (z1 - z0) * j / count) for j in (k, k + 1))
                     if far > NEAR and near < 50:
-                        out.append((z1 + 0.01 + 0.001 * (count - k) / count - 0.002,
-                                    partial(_panel, kind, side, u, near, far, high, gain)))
+                        out.append(
+                            (
+                                z1 + 0.01 + 0.001 * (count - k) / count - 0.002,
+                                partial(_panel, kind, side, u, near, far, high, gain),
+                            )
+                        )
 
-    def _house(self, side: int, pick: Callable[[int], float], z0: float, z1: float, front: float, gain: float,
-               canvas: Canvas) -> None:
+    def _house(
+        self, side: int, pick: Callable[[int], float], z0: float, z1: float, front: float, gain: float, canvas: Canvas
+    ) -> None:
         """Roof, blind wall and facade of one house."""
         style = self.style + int(pick(4) * 5) if pick(5) < 0.7 else int(pick(4) * textures.FACADES)
         style %= textures.FACADES
@@ -121,16 +141,22 @@ class Layout:
         ridge = high + (2.2 + 1.6 * pick(9) if pick(8) < 0.65 else 0)
         if ridge > high:
             near = max(z0, NEAR)
-            canvas.quad(textures.roof(int(pick(10) * textures.ROOFS)),
-                        [(z1, side * (front + 4), ridge), (near, side * (front + 4), ridge),
-                         (near, inner, high), (z1, inner, high)], (0, 0, 1, 1), BUILDING,
-                        gain * 0.95)
+            canvas.quad(
+                textures.roof(int(pick(10) * textures.ROOFS)),
+                [
+                    (z1, side * (front + 4), ridge),
+                    (near, side * (front + 4), ridge),
+                    (near, inner, high),
+                    (z1, inner, high),
+                ],
+                (0, 0, 1, 1),
+                BUILDING,
+                gain * 0.95,
+            )
         if z0 > NEAR:
             corners = [(z0, inner, ridge), (z0, outer, ridge), (z0, outer, 0), (z0, inner, 0)]
-            outline = [(z0, inner, high), (z0, side * (front + 4), ridge), (z0, outer, high),
-                       *corners[2:]]
-            canvas.quad(textures.gable(style), corners, (0, 0, 1, 1), BUILDING, 0.82 * gain,
-                        outline=outline)
+            outline = [(z0, inner, high), (z0, side * (front + 4), ridge), (z0, outer, high), *corners[2:]]
+            canvas.quad(textures.gable(style), corners, (0, 0, 1, 1), BUILDING, 0.82 * gain, outline=outline)
         near = max(z0, NEAR)
         bays = max(2, min(4, round((z1 - z0) / 3.2))) / 4
         cut = bays * (near - z0) / (z1 - z0)
@@ -153,11 +179,23 @@ class Layout:
             if choice < 0.42:
                 out.append((z, partial(_lamp, int(pick(3) * 3), z, u, side)))
             elif choice < 0.82:
-                out.append((z, partial(_sign, int(pick(4) * sprites.SIGNS), int(pick(5) * 3), z, u,
-                                       2.1 + 0.6 * pick(6))))
+                out.append(
+                    (z, partial(_sign, int(pick(4) * sprites.SIGNS), int(pick(5) * 3), z, u, 2.1 + 0.6 * pick(6)))
+                )
             elif choice < 0.90 + 0.1 * self.greenery:
-                out.append((z, partial(_tree, int(pick(3) * sprites.TREES), z,
-                                       side * (self.half_width + 1.2), 0.75 + 0.2 * pick(4), 1.0)))
+                out.append(
+                    (
+                        z,
+                        partial(
+                            _tree,
+                            int(pick(3) * sprites.TREES),
+                            z,
+                            side * (self.half_width + 1.2),
+                            0.75 + 0.2 * pick(4),
+                            1.0,
+                        ),
+                    )
+                )
 
     def _walkers(self, out: list[Thing], s: float, time: float, side: int) -> None:
         """People on the pavement, both ways, and now and then one crossing."""
@@ -191,9 +229,19 @@ class Layout:
                 pick = partial(unit, self.seed, 7, side, n)
                 z = 6.5 * n + pick(1) - s
                 if unit(self.seed, 8, side, n // 5) < 0.5 * self.traffic and pick(2) < 0.75:
-                    out.append((z, partial(_car, int(pick(3) * sprites.BODIES),
-                                           int(pick(4) * len(sprites.PAINTS)), side > 0, z,
-                                           side * (self.half_width + 0.25))))
+                    out.append(
+                        (
+                            z,
+                            partial(
+                                _car,
+                                int(pick(3) * sprites.BODIES),
+                                int(pick(4) * len(sprites.PAINTS)),
+                                side > 0,
+                                z,
+                                side * (self.half_width + 0.25),
+                            ),
+                        )
+                    )
 
     def _moving(self, out: list[Thing], s: float, time: float) -> None:
         """Cars and cyclists: each stream is a lattice of slots that moves at one speed."""
@@ -202,9 +250,19 @@ class Layout:
             pick = partial(unit, self.seed, 9, n)
             z = 19.0 * n + 8 * pick(1) - place
             if pick(2) < self.traffic:
-                out.append((z, partial(_car, int(pick(3) * sprites.BODIES),
-                                       int(pick(4) * len(sprites.PAINTS)), True, z,
-                                       0.36 * self.half_width)))
+                out.append(
+                    (
+                        z,
+                        partial(
+                            _car,
+                            int(pick(3) * sprites.BODIES),
+                            int(pick(4) * len(sprites.PAINTS)),
+                            True,
+                            z,
+                            0.36 * self.half_width,
+                        ),
+                    )
+                )
         for which, speed, gap, reach in ((10, 3.6, 17.0, -0.9), (11, -4.2, 15.0, 0.85)):
             place = s - speed * time
             for n in range(int(place // gap) - 1, int((place + 30) // gap) + 1):
@@ -213,21 +271,28 @@ class Layout:
                 if z > NEAR * 1.5 and pick(2) < 0.45 + 0.4 * self.traffic:
                     u = math.copysign(self.half_width - abs(reach), reach)
                     step = int(time * 6 + 4 * pick(3)) % sprites.STEPS
-                    out.append((z, partial(_rider, int(pick(4) * sprites.RIDERS), step, speed < 0,
-                                           z, u)))
+                    out.append((z, partial(_rider, int(pick(4) * sprites.RIDERS), step, speed < 0, z, u)))
         if unit(self.seed, 12) < 0.6 * self.traffic + 0.1:  # one car ahead, now nearer, now farther
             z = 20 + 8 * math.sin(0.23 * time + 6 * unit(self.seed, 13)) + 4 * math.sin(0.11 * time)
-            out.append((z, partial(_car, int(unit(self.seed, 14) * sprites.BODIES),
-                                   int(unit(self.seed, 15) * len(sprites.PAINTS)), False, z,
-                                   self.camera_u)))
+            out.append(
+                (
+                    z,
+                    partial(
+                        _car,
+                        int(unit(self.seed, 14) * sprites.BODIES),
+                        int(unit(self.seed, 15) * len(sprites.PAINTS)),
+                        False,
+                        z,
+                        self.camera_u,
+                    ),
+                )
+            )
 
 
-def _panel(kind: int, side: int, u: float, z0: float, z1: float, high: float, gain: float,
-           canvas: Canvas) -> None:
+def _panel(kind: int, side: int, u: float, z0: float, z1: float, high: float, gain: float, canvas: Canvas) -> None:
     near, far = (z0, u, high), (z1, u, high)
     left, right = (near, far) if side < 0 else (far, near)
-    canvas.quad(textures.fence(kind), [left, right, (*right[:2], 0), (*left[:2], 0)], (0, 0, 1, 1),
-                FENCE, gain)
+    canvas.quad(textures.fence(kind), [left, right, (*right[:2], 0), (*left[:2], 0)], (0, 0, 1, 1), FENCE, gain)
 
 
 def _tree(kind: int, z: float, u: float, scale: float, gain: float, canvas: Canvas) -> None:
@@ -276,12 +341,17 @@ def _car(body: int, paint: int, front: bool, z: float, u: float, canvas: Canvas)
     if abs(middle) > width / 2 and z > NEAR:
         side = 1 if middle > 0 else -1
         low, top = u - side * 0.87, u - side * 0.68  # flanks lean inwards
-        left, right = ((z, z + length) if side < 0 else (z + length, z))
+        left, right = (z, z + length) if side < 0 else (z + length, z)
         # The nose is at the far end of cars that drive our way.
         flank = sprites.car_side(body, paint, (side < 0) != front)
-        canvas.quad([c for c, _ in flank],
-                    [(left, top, high), (right, top, high), (right, low, 0), (left, low, 0)],
-                    (0, 0, 1, 1), CAR, 0.92, [m for _, m in flank])
+        canvas.quad(
+            [c for c, _ in flank],
+            [(left, top, high), (right, top, high), (right, low, 0), (left, low, 0)],
+            (0, 0, 1, 1),
+            CAR,
+            0.92,
+            [m for _, m in flank],
+        )
     if z < NEAR:
         return
     colours, masks = zip(*sprites.car_end(body, paint, front), strict=True)
@@ -290,13 +360,37 @@ def _car(body: int, paint: int, front: bool, z: float, u: float, canvas: Canvas)
     belt, half = 0.47, width / 2
     waist = high * (1 - belt)
     back = z + deck
-    canvas.quad(colours, [(back + slant, u - half, high), (back + slant, u + half, high),
-                          (back, u + half, waist), (back, u - half, waist)], (0, 0, 1, belt), CAR,
-                1.0, masks)
+    canvas.quad(
+        colours,
+        [
+            (back + slant, u - half, high),
+            (back + slant, u + half, high),
+            (back, u + half, waist),
+            (back, u - half, waist),
+        ],
+        (0, 0, 1, belt),
+        CAR,
+        1.0,
+        masks,
+    )
     if deck > 0.1:
-        canvas.quad(colours, [(back, u - 0.88 * half, waist), (back, u + 0.88 * half, waist),
-                              (z, u + 0.96 * half, waist), (z, u - 0.96 * half, waist)],
-                    (0.32, 0.51, 0.68, 0.55), CAR, 1.12)
-    canvas.quad(colours, [(z, u - half, waist), (z, u + half, waist), (z, u + half, 0),
-                          (z, u - half, 0)],
-                (0, belt, 1, 1), CAR, 1.0, masks)
+        canvas.quad(
+            colours,
+            [
+                (back, u - 0.88 * half, waist),
+                (back, u + 0.88 * half, waist),
+                (z, u + 0.96 * half, waist),
+                (z, u - 0.96 * half, waist),
+            ],
+            (0.32, 0.51, 0.68, 0.55),
+            CAR,
+            1.12,
+        )
+    canvas.quad(
+        colours,
+        [(z, u - half, waist), (z, u + half, waist), (z, u + half, 0), (z, u - half, 0)],
+        (0, belt, 1, 1),
+        CAR,
+        1.0,
+        masks,
+    )

@@ -17,9 +17,16 @@ from seg_node.datasets._street_textures import halves, noise, shaded
 BODIES = 3
 # Metres of each body's boot, and over how many its rear window slopes.
 DECKS = ((0.2, 0.36), (0.72, 0.36), (0.1, 0.36))
-PAINTS = ((46, 44, 42), (150, 148, 146), (214, 216, 216), (44, 40, 140), (128, 66, 36),
-          (70, 84, 60),
-          (92, 90, 90), (40, 110, 150))
+PAINTS = (
+    (46, 44, 42),
+    (150, 148, 146),
+    (214, 216, 216),
+    (44, 40, 140),
+    (128, 66, 36),
+    (70, 84, 60),
+    (92, 90, 90),
+    (40, 110, 150),
+)
 PEOPLE = 10
 RIDERS = 8
 STEPS = 4
@@ -88,15 +95,23 @@ def car_end(body: int, paint: int, front: bool) -> Levels:
     inset = (0.17, 0.20, 0.12)[body]
     d.box(0.07, 0.80, 0.27, 1.0, (22, 22, 22))
     d.box(0.93, 0.80, 1.13, 1.0, (22, 22, 22))
-    d.polygon([(inset, top), (1.2 - inset, top), (1.12, 0.45), (1.17, 0.55), (1.17, 0.88),
-               (0.03, 0.88), (0.03, 0.55), (0.08, 0.45)], colour)
-    d.polygon([(inset, top), (1.2 - inset, top), (1.2 - inset, top + 0.04), (inset, top + 0.04)],
-              _tone(colour, 1.3))
+    d.polygon(
+        [
+            (inset, top),
+            (1.2 - inset, top),
+            (1.12, 0.45),
+            (1.17, 0.55),
+            (1.17, 0.88),
+            (0.03, 0.88),
+            (0.03, 0.55),
+            (0.08, 0.45),
+        ],
+        colour,
+    )
+    d.polygon([(inset, top), (1.2 - inset, top), (1.2 - inset, top + 0.04), (inset, top + 0.04)], _tone(colour, 1.3))
     glass = (78, 70, 62) if front else (52, 46, 42)
-    d.polygon([(inset + 0.03, top + 0.06), (1.17 - inset, top + 0.06), (1.08, 0.42), (0.12, 0.42)],
-              glass)
-    d.polygon([(inset + 0.06, top + 0.08), (0.55, top + 0.08), (0.42, 0.40), (0.2, 0.40)],
-              _tone(glass, 1.7))
+    d.polygon([(inset + 0.03, top + 0.06), (1.17 - inset, top + 0.06), (1.08, 0.42), (0.12, 0.42)], glass)
+    d.polygon([(inset + 0.06, top + 0.08), (0.55, top + 0.08), (0.42, 0.40), (0.2, 0.40)], _tone(glass, 1.7))
     d.box(0.04, 0.46, 1.16, 0.49, _tone(colour, 1.25))
     d.box(0.04, 0.74, 1.16, 0.88, _tone(colour, 0.55))
     if front:
@@ -122,12 +137,19 @@ def car_side(body: int, paint: int, nose_right: bool) -> Levels:
     d = _Drawing(180, 504, _tone(colour, 0.9))
     top = (0.06, 0.10, 0.0)[body]
     boot = ((0.10, 0.45), (0.45, 0.48), (0.04, 0.45))[body]
-    outline = [(0.05, 0.86), (0.03, 0.52), (boot[0], boot[1]), (boot[0] + 0.22, top), (1.55, top),
-               (2.0, 0.44), (2.68, 0.54), (2.77, 0.66), (2.76, 0.86)]
+    outline = [
+        (0.05, 0.86),
+        (0.03, 0.52),
+        (boot[0], boot[1]),
+        (boot[0] + 0.22, top),
+        (1.55, top),
+        (2.0, 0.44),
+        (2.68, 0.54),
+        (2.77, 0.66),
+        (2.76, 0.86),
+    ]
     d.polygon(outline, _tone(colour, 0.92))
-    d.polygon([(boot[0] + 0.15, 0.42), (boot[0] + 0.30, top + 0.06), (1.50, top + 0.06),
-               (1.88, 0.42)],
-              (60, 54, 48))
+    d.polygon([(boot[0] + 0.15, 0.42), (boot[0] + 0.30, top + 0.06), (1.50, top + 0.06), (1.88, 0.42)], (60, 54, 48))
     for x in (0.95, 1.30):
         d.box(x, top + 0.05, x + 0.06, 0.43, _tone(colour, 0.8))
     d.box(0.05, 0.60, 2.76, 0.63, _tone(colour, 1.2))
@@ -144,30 +166,35 @@ def car_side(body: int, paint: int, nose_right: bool) -> Levels:
 def person(kind: int, step: int) -> Levels:
     """A walker, 0.9 m by 1.8 m (1 to 2), in one of STEPS steps."""
     rng = np.random.default_rng(3000 + kind)
-    coats = ((48, 40, 36), (70, 46, 34), (40, 40, 92), (84, 74, 66), (42, 62, 54), (120, 96, 70),
-             (36, 36, 36), (60, 40, 84), (112, 112, 112), (46, 70, 110))
+    coats = (
+        (48, 40, 36),
+        (70, 46, 34),
+        (40, 40, 92),
+        (84, 74, 66),
+        (42, 62, 54),
+        (120, 96, 70),
+        (36, 36, 36),
+        (60, 40, 84),
+        (112, 112, 112),
+        (46, 70, 110),
+    )
     coat, legs = coats[kind], ((58, 44, 38), (36, 36, 38), (88, 70, 58))[int(rng.integers(3))]
     skin, hair = ((150, 178, 214), (90, 120, 165), (130, 165, 205))[kind % 3], (30, 38, 50)
     d = _Drawing(256, 128, coat)
     swing = (0.10, 0.03, -0.10, -0.03)[step]
     for side in (-1, 1):
         foot = 0.25 + side * swing
-        d.line([(0.25 + side * 0.03, 0.55), (0.25 + side * swing * 0.7, 0.76), (foot, 0.96)], 0.085,
-               legs)
+        d.line([(0.25 + side * 0.03, 0.55), (0.25 + side * swing * 0.7, 0.76), (foot, 0.96)], 0.085, legs)
         d.oval(foot + 0.02, 0.97, 0.055, 0.025, (24, 24, 26))
-    d.line([(0.14, 0.27), (0.11 - swing * 0.5, 0.44), (0.13 - swing, 0.56)], 0.075,
-           _tone(coat, 0.85))
+    d.line([(0.14, 0.27), (0.11 - swing * 0.5, 0.44), (0.13 - swing, 0.56)], 0.075, _tone(coat, 0.85))
     hem = 0.60 if kind % 2 else 0.68
-    d.polygon([(0.15, 0.19), (0.35, 0.19), (0.39, 0.30), (0.37, hem), (0.13, hem), (0.11, 0.30)],
-              coat)
-    d.line([(0.36, 0.27), (0.39 + swing * 0.5, 0.44), (0.37 + swing, 0.56)], 0.075,
-           _tone(coat, 1.2))
+    d.polygon([(0.15, 0.19), (0.35, 0.19), (0.39, 0.30), (0.37, hem), (0.13, hem), (0.11, 0.30)], coat)
+    d.line([(0.36, 0.27), (0.39 + swing * 0.5, 0.44), (0.37 + swing, 0.56)], 0.075, _tone(coat, 1.2))
     d.box(0.22, 0.14, 0.28, 0.21, skin)
     d.oval(0.25, 0.10, 0.066, 0.085, skin)
     d.oval(0.25, 0.07, 0.072, 0.065, hair)
     if kind % 3 == 0:
-        d.box(0.36, 0.50, 0.47, 0.66, ((40, 60, 150), (200, 205, 205),
-                                       (110, 60, 30))[kind // 3 % 3])
+        d.box(0.36, 0.50, 0.47, 0.66, ((40, 60, 150), (200, 205, 205), (110, 60, 30))[kind // 3 % 3])
     return d.levels(rng, 0.08)
 
 
@@ -175,8 +202,16 @@ def person(kind: int, step: int) -> Levels:
 def rider(kind: int, step: int, front: bool) -> Levels:
     """A cyclist from ahead or behind, both wheels showing; 1.1 m by 1.9 m (0.58 to 1)."""
     rng = np.random.default_rng(4000 + kind)
-    jacket = ((50, 225, 215), (44, 44, 200), (60, 210, 190), (200, 120, 50), (60, 140, 235),
-              (50, 220, 225), (150, 60, 150), (230, 230, 228))[kind]
+    jacket = (
+        (50, 225, 215),
+        (44, 44, 200),
+        (60, 210, 190),
+        (200, 120, 50),
+        (60, 140, 235),
+        (50, 220, 225),
+        (150, 60, 150),
+        (230, 230, 228),
+    )[kind]
     helmet = ((235, 235, 235), (60, 60, 210), (50, 200, 220), (40, 40, 44))[kind % 4]
     d = _Drawing(256, 148, (70, 70, 70))
     frame = ((40, 40, 160), (150, 90, 30), (50, 120, 60), (30, 30, 30))[kind // 2]
@@ -192,12 +227,13 @@ def rider(kind: int, step: int, front: bool) -> Levels:
         d.line([(x, 0.50), (x + side * 0.03, 0.66 - up), (x, 0.86 - up)], 0.085, (48, 40, 36))
         d.oval(x, 0.88 - up, 0.05, 0.028, (200, 200, 205))
     d.line([(0.09, 0.47), (0.28, 0.44), (0.48, 0.47)], 0.04, (36, 36, 36))
-    d.polygon([(0.19, 0.17), (0.38, 0.17), (0.43, 0.28), (0.40, 0.54), (0.17, 0.54), (0.13, 0.28)],
-              jacket)
+    d.polygon([(0.19, 0.17), (0.38, 0.17), (0.43, 0.28), (0.40, 0.54), (0.17, 0.54), (0.13, 0.28)], jacket)
     for side in (-1, 1):
-        d.line([(0.28 + side * 0.13, 0.23), (0.28 + side * 0.20, 0.36), (0.28 + side * 0.17, 0.46)],
-               0.07,
-               _tone(jacket, 0.85))
+        d.line(
+            [(0.28 + side * 0.13, 0.23), (0.28 + side * 0.20, 0.36), (0.28 + side * 0.17, 0.46)],
+            0.07,
+            _tone(jacket, 0.85),
+        )
     d.box(0.16, 0.36, 0.41, 0.40, (235, 238, 238) if kind % 2 else (150, 150, 150))
     d.oval(0.28, 0.11, 0.065, 0.08, (140, 170, 208) if front else (46, 54, 66))
     d.oval(0.28, 0.065, 0.08, 0.062, helmet)
@@ -209,9 +245,16 @@ def tree(kind: int) -> Levels:
     """A tree with a full crown, 5.2 m by 6.5 m (4 to 5)."""
     rng = np.random.default_rng(5000 + kind)
     height, width = 400, 320
-    greens = ((52, 104, 84), (44, 86, 64), (64, 118, 112), (58, 108, 132), (48, 92, 86),
-              (40, 78, 58),
-              (70, 124, 100), (56, 98, 100))
+    greens = (
+        (52, 104, 84),
+        (44, 86, 64),
+        (64, 118, 112),
+        (58, 108, 132),
+        (48, 92, 86),
+        (40, 78, 58),
+        (70, 124, 100),
+        (56, 98, 100),
+    )
     d = _Drawing(height, width, greens[kind])
     bark = (58, 70, 82)
     d.polygon([(0.36, 1.0), (0.375, 0.5), (0.425, 0.5), (0.445, 1.0)], bark)
@@ -223,8 +266,7 @@ def tree(kind: int) -> Levels:
         angle, reach = rng.uniform(0, 2 * np.pi), np.sqrt(rng.uniform(0, 1))
         x = 0.40 + (0.16 if tall else 0.25) * reach * np.cos(angle)
         y = 0.34 + (0.27 if tall else 0.21) * reach * np.sin(angle)
-        cv2.circle(crown, (int(x * height), int(y * height)), int(rng.uniform(0.05, 0.10) * height),
-                   255, -1)
+        cv2.circle(crown, (int(x * height), int(y * height)), int(rng.uniform(0.05, 0.10) * height), 255, -1)
     leaf = noise(rng, height, width, (8, 26, 70, 200), (0.8, 1.0, 1.0, 0.8))
     light = np.linspace(0.35, -0.35, height, dtype=np.float32)[:, None]
     leaves = shaded(0.86 * np.array(greens[kind], np.float32), 0.26 * leaf + light, 1.0)
@@ -303,9 +345,9 @@ def sign(kind: int) -> tuple[Levels, tuple[float, float]]:
         d.box(0.0, 0.0, 0.5, 1.0, (215, 220, 220))
         d.box(0.025, 0.02, 0.475, 0.98, (24, 26, 26))
         lit = 0 if kind == 5 else 2
-        for k, (on, off) in enumerate((((60, 60, 250), (26, 26, 70)),
-                                       ((40, 180, 250), (20, 60, 70)),
-                                       ((150, 235, 90), (40, 60, 26)))):
+        for k, (on, off) in enumerate(
+            (((60, 60, 250), (26, 26, 70)), ((40, 180, 250), (20, 60, 70)), ((150, 235, 90), (40, 60, 26)))
+        ):
             d.oval(0.25, 0.19 + 0.31 * k, 0.12, 0.12, on if k == lit else off)
     return d.levels(rng, 0.03), size
 
@@ -314,6 +356,5 @@ def sign(kind: int) -> tuple[Levels, tuple[float, float]]:
 def shadow() -> np.ndarray:
     """A soft dark patch: gain uint8 (64, 64), 255 is no shadow."""
     y, x = np.mgrid[-1:1:64j, -1:1:64j]
-    depth = np.clip(1.25 - (x ** 4 + y ** 4), 0,
-                    1) * np.clip(2.5 * (1 - np.maximum(abs(x), abs(y))), 0, 1)
+    depth = np.clip(1.25 - (x**4 + y**4), 0, 1) * np.clip(2.5 * (1 - np.maximum(abs(x), abs(y))), 0, 1)
     return (255 - 165 * depth).astype(np.uint8)

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 PIXELS_PER_METRE = 40  # of the ground texture
-TILE_METRES = 25.6     # one ground tile along the road: 1024 rows, so that it halves down to 4
-TILES = 5              # different tiles stacked in the ground texture
-ROAD_METRES = 10.0     # nominal width of the road in the texture; drives stretch it to their own
+TILE_METRES = 25.6  # one ground tile along the road: 1024 rows, so that it halves down to 4
+TILES = 5  # different tiles stacked in the ground texture
+ROAD_METRES = 10.0  # nominal width of the road in the texture; drives stretch it to their own
 PAVEMENT_METRES = 12.0  # kerb and slabs, from the kerb outwards
-GAP = 16               # texels between road and pavement, so that filtering never mixes them
+GAP = 16  # texels between road and pavement, so that filtering never mixes them
 FACADES = 14
 ROOFS = 3
 FENCES = 4
@@ -25,8 +25,13 @@ SKIES = 4
 Colour = tuple[int, int, int]  # blue, green, red
 
 
-def noise(rng: np.random.Generator, height: int, width: int, cells: Sequence[int] = (4, 12, 40, 160),
-          weights: Sequence[float] = (1.0, 0.7, 0.5, 0.4)) -> np.ndarray:
+def noise(
+    rng: np.random.Generator,
+    height: int,
+    width: int,
+    cells: Sequence[int] = (4, 12, 40, 160),
+    weights: Sequence[float] = (1.0, 0.7, 0.5, 0.4),
+) -> np.ndarray:
     """Smooth random field, float32 (height, width), mean 0 and deviation 1."""
     field = np.zeros((height, width), np.float32)
     for cell, weight in zip(cells, weights, strict=False):
@@ -49,8 +54,7 @@ def halves(image: np.ndarray, steps: int = 4) -> list[np.ndarray]:
         height, width = levels[-1].shape[:2]
         if min(height, width) < 8:
             break
-        levels.append(cv2.resize(levels[-1], (width // 2, height // 2),
-                                 interpolation=cv2.INTER_AREA))
+        levels.append(cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))
     return levels
 
 
@@ -118,8 +122,7 @@ def ground(style: int) -> list[tuple[np.ndarray, int, int]]:
         _paint_road(road, kind)
         road = np.clip(road * (1 + 0.04 * grain[..., None]), 0, 255).astype(np.uint8)
         side = _pavement(rng, style, height, round(PAVEMENT_METRES * PIXELS_PER_METRE))
-        between = np.hstack([np.repeat(side[:, -1:], GAP // 2, 1),
-                             np.repeat(road[:, :1], GAP // 2, 1)])
+        between = np.hstack([np.repeat(side[:, -1:], GAP // 2, 1), np.repeat(road[:, :1], GAP // 2, 1)])
         tiles.append(np.hstack([side, between, road]))
     image = np.vstack(tiles)
     levels: list[tuple[np.ndarray, int, int]] = []
@@ -129,34 +132,36 @@ def ground(style: int) -> list[tuple[np.ndarray, int, int]]:
     return levels
 
 
-def _bricks(rng: np.random.Generator, height: int, width: int, colour: ArrayLike,
-            row: int = 6, column: int = 15) -> np.ndarray:
+def _bricks(
+    rng: np.random.Generator, height: int, width: int, colour: ArrayLike, row: int = 6, column: int = 15
+) -> np.ndarray:
     field = noise(rng, height, width)
     image = shaded(colour, field, 0.06).astype(np.float32)
     grid = rng.normal(1, 0.1, (height // row + 1, width // column + 2)).astype(np.float32)
     each = cv2.resize(grid, None, fx=column, fy=row, interpolation=cv2.INTER_NEAREST)
     for y in range(0, height, row):
         shift = (y // row % 2) * column // 2
-        image[y:y + row] *= each[y:min(y + row, height), shift:shift + width, None]
-        image[y:y + 1] = image[y:y + 1] * 0.5 + np.array([75, 85, 92], np.float32)
+        image[y : y + row] *= each[y : min(y + row, height), shift : shift + width, None]
+        image[y : y + 1] = image[y : y + 1] * 0.5 + np.array([75, 85, 92], np.float32)
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def _window(rng: np.random.Generator, image: np.ndarray, x: int, y: int, width: int, height: int,
-            frame: Colour, arched: bool) -> None:
+def _window(
+    rng: np.random.Generator, image: np.ndarray, x: int, y: int, width: int, height: int, frame: Colour, arched: bool
+) -> None:
     """One window with frame, sill, reflected sky and sometimes curtains, in place."""
     cv2.rectangle(image, (x - 6, y - 6), (x + width + 6, y + height + 4), frame, -1)
     if arched:
         cv2.ellipse(image, (x + width // 2, y - 4), (width // 2 + 6, 12), 0, 180, 360, frame, -1)
     top, low = rng.uniform(60, 150), rng.uniform(22, 50)
     ramp = np.linspace(top, low, height, dtype=np.float32)[:, None, None]
-    tint = np.array([1.1, 1.0, .92], np.float32)
-    image[y:y + height, x:x + width] = np.clip(ramp * tint, 0, 255)
+    tint = np.array([1.1, 1.0, 0.92], np.float32)
+    image[y : y + height, x : x + width] = np.clip(ramp * tint, 0, 255)
     if rng.random() < 0.4:
         curtain = rng.uniform(0.5, 0.9) * np.array([170, 185, 195])
         wide = max(2, int(width * rng.uniform(0.15, 0.35)))
-        image[y:y + height, x:x + wide] = curtain
-        image[y:y + height, x + width - wide:x + width] = curtain
+        image[y : y + height, x : x + wide] = curtain
+        image[y : y + height, x + width - wide : x + width] = curtain
     cv2.line(image, (x + width // 2, y), (x + width // 2, y + height), frame, 3)
     cv2.line(image, (x, y + height // 2), (x + width, y + height // 2), frame, 3)
     dark = tuple(int(0.5 * c) for c in frame)
@@ -166,8 +171,7 @@ def _window(rng: np.random.Generator, image: np.ndarray, x: int, y: int, width: 
 def _shop(rng: np.random.Generator, image: np.ndarray, top: int) -> None:
     """A shopfront along the bottom of a facade, in place."""
     height, width = image.shape[:2]
-    colour = tuple(int(c) for c in rng.choice(
-        [(60, 70, 30), (40, 40, 120), (90, 50, 30), (50, 50, 50), (40, 90, 110)]))
+    colour = tuple(int(c) for c in rng.choice([(60, 70, 30), (40, 40, 120), (90, 50, 30), (50, 50, 50), (40, 90, 110)]))
     cv2.rectangle(image, (0, top), (width, height), colour, -1)
     cv2.rectangle(image, (0, top), (width, top + 22), tuple(min(255, c + 40) for c in colour), -1)
     for x in range(0, width, 256):
@@ -176,8 +180,8 @@ def _shop(rng: np.random.Generator, image: np.ndarray, top: int) -> None:
             if rng.random() < 0.85:
                 cv2.rectangle(image, (left, top + 6), (left + 9, top + 16), (215, 225, 230), -1)
         for left, wide in ((x + 12, 110), (x + 132, 60), (x + 200, 46)):
-            pane = noise(rng, height - top - 40, wide, (3, 8), (1, .6))
-            image[top + 28:height - 12, left:left + wide] = shaded((62, 58, 54), pane, 0.4)
+            pane = noise(rng, height - top - 40, wide, (3, 8), (1, 0.6))
+            image[top + 28 : height - 12, left : left + wide] = shaded((62, 58, 54), pane, 0.4)
             cv2.rectangle(image, (left, top + 28), (left + wide, height - 12), (30, 30, 32), 3)
 
 
@@ -185,8 +189,15 @@ def _shop(rng: np.random.Generator, image: np.ndarray, top: int) -> None:
 def facade(index: int) -> tuple[list[np.ndarray], int]:
     """Levels of a facade of four bays, 512 x 512, and its number of floors."""
     rng = np.random.default_rng(200 + index)
-    materials = ((62, 82, 128), (104, 140, 165), (140, 158, 168), (196, 206, 210), (78, 86, 98),
-                 (128, 126, 120), (92, 120, 150))
+    materials = (
+        (62, 82, 128),
+        (104, 140, 165),
+        (140, 158, 168),
+        (196, 206, 210),
+        (78, 86, 98),
+        (128, 126, 120),
+        (92, 120, 150),
+    )
     kind, floors = index % len(materials), (2, 3, 4)[(index * 5 + index // 7) % 3]
     size = 512
     if kind in (0, 1, 4, 6):
@@ -195,9 +206,8 @@ def facade(index: int) -> tuple[list[np.ndarray], int]:
         image = shaded(materials[kind], noise(rng, size, size, (3, 9, 60, 250)), 0.045)
         if kind == 2:  # ashlar: large stones
             for y in range(0, size, 24):
-                image[y:y + 2] = image[y:y + 2] * 0.75
-                image[y:y + 24, (y // 24 % 2) * 24::48] = image[y:y + 24,
-                                                                (y // 24 % 2) * 24::48] * 0.8
+                image[y : y + 2] = image[y : y + 2] * 0.75
+                image[y : y + 24, (y // 24 % 2) * 24 :: 48] = image[y : y + 24, (y // 24 % 2) * 24 :: 48] * 0.8
     frame = ((214, 222, 224), (200, 205, 206), (60, 58, 56), (70, 80, 86))[int(rng.integers(4))]
     frame = (88, 88, 90) if kind == 3 else frame
     top, floor = 28, (size - 28) // floors
@@ -209,11 +219,10 @@ def facade(index: int) -> tuple[list[np.ndarray], int]:
                 _window(rng, image, bay * 128 + 10, y, 108, high, (70, 70, 72), False)
             else:
                 wide = 60 + 12 * (kind % 3)
-                _window(rng, image, bay * 128 + 64 - wide // 2, y, wide, high, frame,
-                        kind in (2, 6) and level > 0)
+                _window(rng, image, bay * 128 + 64 - wide // 2, y, wide, high, frame, kind in (2, 6) and level > 0)
         if level and kind != 5:
             band = top + level * floor
-            image[band - 4:band + 3] = np.clip(image[band - 4:band + 3] * 1.18, 0, 255)
+            image[band - 4 : band + 3] = np.clip(image[band - 4 : band + 3] * 1.18, 0, 255)
     if index % 3 == 0:
         _shop(rng, image, size - int(floor * 0.9))
     else:
@@ -257,11 +266,11 @@ def fence(index: int) -> list[np.ndarray]:
     image = np.zeros((128, 256, 3), np.uint8)
     for x in range(0, 256, 16):
         grain = noise(rng, 128, 16, (4, 10, 60), (1, 1, 0.8))
-        image[:, x:x + 16] = shaded(np.array(colour) * rng.uniform(0.82, 1.16), grain, 0.08)
-        image[:, x:x + 3] = np.array(colour) * 0.35
+        image[:, x : x + 16] = shaded(np.array(colour) * rng.uniform(0.82, 1.16), grain, 0.08)
+        image[:, x : x + 3] = np.array(colour) * 0.35
     for y in (16, 100):
-        image[y:y + 10] = np.clip(image[y:y + 10] * 1.25, 0, 255)
-        image[y + 10:y + 13] = image[y + 10:y + 13] * 0.5
+        image[y : y + 10] = np.clip(image[y : y + 10] * 1.25, 0, 255)
+        image[y + 10 : y + 13] = image[y + 10 : y + 13] * 0.5
     image[:5] = np.clip(np.array(colour) * 1.35, 0, 255)
     image[:, :12] = np.clip(np.array(colour) * 0.7, 0, 255)
     return halves(image)

@@ -8,7 +8,6 @@ Labels are 0 to 10 as in ``config/labels/camvid11.yaml``, and 11 for unlabelled.
 """
 
 from pathlib import Path
-from typing import Optional
 
 import cv2
 import numpy as np
@@ -35,8 +34,10 @@ class CamVid:
         image = _read(path, cv2.IMREAD_COLOR)
         raw = _read(self._labels / path.name, cv2.IMREAD_UNCHANGED)
         if raw.shape != image.shape[:2]:
-            raise DatasetError(f"{self._labels / path.name}: is {raw.shape}, its image {image.shape[:2]}; "
-                               "a label is one channel of its image's size")
+            raise DatasetError(
+                f"{self._labels / path.name}: is {raw.shape}, its image {image.shape[:2]}; "
+                "a label is one channel of its image's size"
+            )
         label = self._raw_ids[raw]
         if np.any((label == UNLABELLED) & (raw != 11)):
             wrong = np.setdiff1d(raw, range(12)).tolist()

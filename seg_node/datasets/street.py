@@ -33,8 +33,7 @@ def _noise_plane() -> np.ndarray:
 class Street:
     """A rendered drive. Frame i is a pure function of (seed, size, frames_per_second, i)."""
 
-    def __init__(self, seed: int = 0, size: tuple[int, int] = SIZE,
-                 frames_per_second: float = 30.0) -> None:
+    def __init__(self, seed: int = 0, size: tuple[int, int] = SIZE, frames_per_second: float = 30.0) -> None:
         """size: (height, width) of a frame in pixels, each at least 32."""
         if min(size) < 32:
             raise ValueError(f"size {tuple(size)} is too small: ask for at least 32 x 32 pixels")
@@ -109,7 +108,7 @@ class Street:
             plane = np.tile(plane, (height // 2048 + 1, width // 2048 + 1, 1))
         y = int(unit(self.seed, 52, index) * (plane.shape[0] - height))
         x = int(unit(self.seed, 53, index) * (plane.shape[1] - width))
-        return cv2.add(image, plane[y:y + height, x:x + width])
+        return cv2.add(image, plane[y : y + height, x : x + width])
 
 
 class StreetSplit:
@@ -139,7 +138,8 @@ class StreetSplit:
         return Sample(image, label, f"street_{self.split}_{i:05d}")
 
 
-def open_split(split: str, size: tuple[int, int] | None = SIZE, count: int | None = None,
-               data: object = None) -> StreetSplit:
+def open_split(
+    split: str, size: tuple[int, int] | None = SIZE, count: int | None = None, data: object = None
+) -> StreetSplit:
     """Open "train" (1000 samples by default), "val" (100) or "test" (100); `data` is not used."""
     return StreetSplit(split, size or SIZE, count)

@@ -58,16 +58,28 @@ def free_domain() -> int:
 class Child:
     """One Python module as a process of its own group; its stderr (and stdout, unless piped) goes to a log."""
 
-    def __init__(self, name: str, module: str, words: Sequence[str], environment: Mapping[str, str],
-                 log_folder: Path, *, piped: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        log_folder: Path,
+        *,
+        piped: bool = False,
+    ) -> None:
         self.name = name
         self.log = log_folder / f"{name}.log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *words], env=dict(environment), stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if piped else log, stderr=log,
+                [sys.executable, "-m", module, *words],
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if piped else log,
+                stderr=log,
                 start_new_session=True,  # Ctrl-C in the terminal is for the demo, which then ends them in order
-                preexec_fn=_die_with_parent)  # noqa: PLW1509 (it makes two system calls, no more)
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 (it makes two system calls, no more)
+            )
 
     @property
     def code(self) -> int | None:

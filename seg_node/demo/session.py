@@ -23,7 +23,7 @@ INTERRUPTED = 130
 _STARTING, _FINISHING = 120.0, 60.0  # seconds allowed beside the duration; a node may be building an engine
 _NEEDED = {  # module -> how to get it
     "rclpy": "ROS 2: 'source /opt/ros/<distribution>/setup.bash', or pip install ros-jazzy-rclpy "
-             "ros-jazzy-rmw-fastrtps-cpp ros-jazzy-sensor-msgs ros-jazzy-diagnostic-msgs",
+    "ros-jazzy-rmw-fastrtps-cpp ros-jazzy-sensor-msgs ros-jazzy-diagnostic-msgs",
     "sensor_msgs": "ROS 2's sensor_msgs: pip install ros-jazzy-sensor-msgs",
     "diagnostic_msgs": "ROS 2's diagnostic_msgs: pip install ros-jazzy-diagnostic-msgs",
     "av": "PyAV for the video: pip install av",
@@ -77,8 +77,10 @@ class _Session:
 
     def run(self) -> int:
         # Background jobs of a shell start with SIGINT ignored; a demo must end by it all the same.
-        before = {number: signal.signal(number, lambda received, _: self._signals.append(received))
-                  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        before = {
+            number: signal.signal(number, lambda received, _: self._signals.append(received))
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        }
         children: list[Child] = []
         try:
             for child in self._start():
@@ -91,13 +93,26 @@ class _Session:
 
     def _start(self) -> Iterator[Child]:
         plan, source, environment = self._plan, self._source, child_environment(self._logs)
-        recorder = ["--out", str(plan.out), "--duration", str(plan.duration), "--label-set", plan.card.label_set,
-                    "--title", _title(plan, source), "--patience", str(_STARTING)]
+        recorder = [
+            "--out",
+            str(plan.out),
+            "--duration",
+            str(plan.duration),
+            "--label-set",
+            plan.card.label_set,
+            "--title",
+            _title(plan, source),
+            "--patience",
+            str(_STARTING),
+        ]
         recorder += ["--compressed"] * source.compressed + ["--truth"] * (source.label_set == plan.card.label_set)
         yield Child("recorder", "seg_node.ros.demo_recorder", recorder, environment, self._logs, piped=True)
         # A YAML string: a folder named 1 would be read as a number.
-        node = {"model": json.dumps(_model_path(plan.model)), "runtime": json.dumps(plan.runtime),
-                "transport": "compressed" if source.compressed else "raw"}
+        node = {
+            "model": json.dumps(_model_path(plan.model)),
+            "runtime": json.dumps(plan.runtime),
+            "transport": "compressed" if source.compressed else "raw",
+        }
         words = [word for name, value in node.items() for word in ("-p", f"{name}:={value}")]
         yield Child("node", "seg_node.ros.segmentation_node", ["--ros-args", *words], environment, self._logs)
         camera = ["--duration", str(plan.duration), "--wait-for", "2"]
@@ -115,8 +130,10 @@ class _Session:
                 return self._stop_early(recorder, [camera, node], lines, INTERRUPTED)
             for child in (node, camera):
                 if child.code is not None and (child is node or child.code != 0):
-                    self._view.say(f"the {child.name} ended by itself, {_how(child.code)}. The end of its log:\n"
-                                   f"{child.end_of_log()}")
+                    self._view.say(
+                        f"the {child.name} ended by itself, {_how(child.code)}. The end of its log:\n"
+                        f"{child.end_of_log()}"
+                    )
                     return self._stop_early(recorder, [camera, node], lines, 1)
             if time.monotonic() > self._deadline:
                 self._view.say("the demo did not end in time; the recorder's log ends:\n" + recorder.end_of_log())
@@ -192,5 +209,3 @@ def _shorten(files: Sequence[str]) -> list[str]:
     labels = [path for path in files if Path(path).parent.name == "label"]
     others = [path for path in files if path not in labels]
     return others + ([f"{Path(labels[0]).parent}/*.png (label images: {len(labels)})"] if labels else [])
-
-

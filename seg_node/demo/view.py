@@ -5,13 +5,22 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 _STAGES = {
-    "age": "waiting, camera to node", "decode": "decode message", "resize": "resize to network",
-    "infer": "network", "restore": "restore size", "overlay": "overlay and colour", "publish": "publish",
-    "total": "node, arrival to label", "end_to_end": "camera to label received",
+    "age": "waiting, camera to node",
+    "decode": "decode message",
+    "resize": "resize to network",
+    "infer": "network",
+    "restore": "restore size",
+    "overlay": "overlay and colour",
+    "publish": "publish",
+    "total": "node, arrival to label",
+    "end_to_end": "camera to label received",
 }
 _CAUSES = {
-    "newer_frame": "a newer frame came", "too_old": "too old", "bad_image": "bad image",
-    "inference_failed": "inference failed", "transport": "lost on the way",
+    "newer_frame": "a newer frame came",
+    "too_old": "too old",
+    "bad_image": "bad image",
+    "inference_failed": "inference failed",
+    "transport": "lost on the way",
 }
 
 
@@ -28,6 +37,7 @@ class View:
             try:
                 from rich.console import Console
                 from rich.live import Live
+
                 self._live = Live(console=Console(file=self._stream), refresh_per_second=4, transient=True)
                 self._live.start()
             except ImportError:
@@ -60,6 +70,7 @@ class View:
             self._live = None
         try:
             from rich.console import Console
+
             Console(file=self._stream, width=None if self._stream.isatty() else 100).print(table(report, self._title))
         except ImportError:
             print(line(report), file=self._stream)
@@ -97,12 +108,16 @@ def table(report: Mapping[str, Any], title: str) -> Any:
 
 def _counts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     frames, fps = report["frames"], report["fps"]
-    model = "not known yet" if not report["model"] else (
-        f"{report['model']} at {report['input_size']} (height x width) with {report['runtime']} on {report['device']}")
-    rows = [("model", model),
-            ("frames per second", f"{_number(fps['sent'])} in, {_number(fps['out'])} out"),
-            ("frames", f"{frames['sent']} sent, {frames['out']} labelled"),
-            ("dropped", dropped(frames["dropped"]))]
+    model = "not known yet"
+    if report["model"]:
+        size = f"{report['input_size']} (height x width)"
+        model = f"{report['model']} at {size} with {report['runtime']} on {report['device']}"
+    rows = [
+        ("model", model),
+        ("frames per second", f"{_number(fps['sent'])} in, {_number(fps['out'])} out"),
+        ("frames", f"{frames['sent']} sent, {frames['out']} labelled"),
+        ("dropped", dropped(frames["dropped"])),
+    ]
     if report["miou"] is not None:
         rows.append(("mIoU", f"{100 * report['miou']:.1f} % against ground truth, {report['scored']} frames"))
     return rows

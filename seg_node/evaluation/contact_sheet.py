@@ -23,8 +23,13 @@ class Row(NamedTuple):
     truth: np.ndarray | None = None  # uint8 (H, W), class ids
 
 
-def draw_sheet(rows: Sequence[Row], labels: LabelSet, title: str, lines: Sequence[str] = (),
-               iou: Mapping[str, float | None] | None = None) -> np.ndarray:
+def draw_sheet(
+    rows: Sequence[Row],
+    labels: LabelSet,
+    title: str,
+    lines: Sequence[str] = (),
+    iou: Mapping[str, float | None] | None = None,
+) -> np.ndarray:
     """Draw uint8 (H, W, 3) BGR: title, lines of text, the rows, and the classes with their colours.
 
     ``iou``: class name -> share or None, written behind the names. Text is ASCII; other letters become '?'. Raises
@@ -44,8 +49,9 @@ def _blank(height: int, width: int) -> np.ndarray:
     return np.full((height, width, 3), _PAPER, np.uint8)
 
 
-def _write(image: np.ndarray, text: str, x: int, y: int, *, scale: float = 0.45, color: tuple = _INK,
-           room: int | None = None) -> None:
+def _write(
+    image: np.ndarray, text: str, x: int, y: int, *, scale: float = 0.45, color: tuple = _INK, room: int | None = None
+) -> None:
     """Write text, smaller where it would leave ``room`` pixels."""
     text = text.encode("ascii", "replace").decode()
     (length, _), _ = cv2.getTextSize(text, _FONT, scale, 1)
@@ -80,7 +86,7 @@ def _row(row: Row, labels: LabelSet, columns: int, width: int) -> np.ndarray:
             _write(strip, "not received", x + 8, 20, color=_FAINT)
         else:
             fitted = _fit(picture, height)
-            strip[:fitted.shape[0], x:x + fitted.shape[1]] = fitted
+            strip[: fitted.shape[0], x : x + fitted.shape[1]] = fitted
     (length, _), _ = cv2.getTextSize(row.caption, _FONT, 0.4, 1)
     cv2.rectangle(strip, (_GAP, 0), (_GAP + length + 8, 18), _PAPER, -1)
     _write(strip, row.caption, _GAP + 4, 13, scale=0.4)

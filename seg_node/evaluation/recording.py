@@ -37,8 +37,12 @@ class Drive(NamedTuple):
     video: VideoWriter  # closed
 
 
-def write_recording(drive: Drive, report: Mapping[str, Any], frames: Sequence[Mapping[str, Any]],
-                    decode: Callable[[bytes], np.ndarray | None]) -> list[Path]:
+def write_recording(
+    drive: Drive,
+    report: Mapping[str, Any],
+    frames: Sequence[Mapping[str, Any]],
+    decode: Callable[[bytes], np.ndarray | None],
+) -> list[Path]:
     """Write label/*.png, sheet.png and latency.json; returns the paths of all files, the video first.
 
     ``frames``: parts by name, ``label`` and where they came ``image`` (undecoded), ``overlay`` and ``truth``; and
@@ -53,10 +57,15 @@ def write_recording(drive: Drive, report: Mapping[str, Any], frames: Sequence[Ma
     sheet = draw_sheet(rows, drive.labels, drive.title, summary(report), report["iou"])
     files.append(_write_image(out / "sheet.png", sheet))
     path = out / "latency.json"
-    table = {"source": drive.title, "label_set": drive.labels.name, **report,
-             "video": {"frames": video.frames, "skipped": video.skipped},
-             "hardware": hardware(), "versions": versions(),
-             "date": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    table = {
+        "source": drive.title,
+        "label_set": drive.labels.name,
+        **report,
+        "video": {"frames": video.frames, "skipped": video.skipped},
+        "hardware": hardware(),
+        "versions": versions(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
     path.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     return [*files, path]
 

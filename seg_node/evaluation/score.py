@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -26,16 +26,23 @@ class Report(NamedTuple):
         scores = self.ignored if void == "ignored" else self.counted
         p50, p95 = np.percentile(self.milliseconds, (50, 95))
         return {
-            "void": void, "images": self.images, "miou": _number(scores.miou),
+            "void": void,
+            "images": self.images,
+            "miou": _number(scores.miou),
             "iou": dict(zip(self.label_set.names, map(_number, scores.iou), strict=True)),
-            "pixel_accuracy": _number(scores.pixel_accuracy), "class_accuracy": _number(scores.class_accuracy),
+            "pixel_accuracy": _number(scores.pixel_accuracy),
+            "class_accuracy": _number(scores.class_accuracy),
             "frequency_weighted_iou": _number(scores.frequency_weighted_iou),
             "ms_per_image": {"p50": round(float(p50), 2), "p95": round(float(p95), 2)},
         }
 
 
-def evaluate(segmenter: Segmenter, split: Split, save: Path | None = None,
-             progress: Callable[[int, int], None] = lambda done, total: None) -> Report:
+def evaluate(
+    segmenter: Segmenter,
+    split: Split,
+    save: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Report:
     """Label every image of ``split`` and compare with its ground truth at the image's own size.
 
     ``save``: a folder for label PNGs. Raises DatasetError for bad data and ValueError where a label is no class of
@@ -52,7 +59,9 @@ def evaluate(segmenter: Segmenter, split: Split, save: Path | None = None,
         if save is not None and not cv2.imwrite(str(save / f"{name}.png"), segmentation.labels):
             raise OSError(f"{save / name}.png: cannot be written")
         progress(index + 1, len(split))
-    return Report(label_set, len(split), confusion.scores("ignored"), confusion.scores("counted"), np.array(milliseconds))
+    return Report(
+        label_set, len(split), confusion.scores("ignored"), confusion.scores("counted"), np.array(milliseconds)
+    )
 
 
 def _number(value: float) -> float | None:

@@ -75,15 +75,23 @@ class Tally:
             scores = self._confusion.scores()
             scored = self.scored
         return {
-            "model": self.node.get("model"), "runtime": self.node.get("runtime"), "device": self.node.get("device"),
+            "model": self.node.get("model"),
+            "runtime": self.node.get("runtime"),
+            "device": self.node.get("device"),
             "input_size": self.node.get("input_size"),
             "frames": {"sent": self.sent, "in": arrived, "out": self.labelled, "dropped": dropped},
-            "fps": {"sent": _rate(self.sent, self.start, self._last_sent),
-                    "out": _rate(self.labelled, self._first_label, self._last_label)},
+            "fps": {
+                "sent": _rate(self.sent, self.start, self._last_sent),
+                "out": _rate(self.labelled, self._first_label, self._last_label),
+            },
             "latency_ms": dict(self.stages, **self._end_to_end_ms()),
             "miou": scores.miou if scored else None,
-            "iou": {name: None if isnan(value) else float(value)
-                    for name, value in zip(self._labels.names, scores.iou, strict=True)} if scored else {},
+            "iou": {
+                name: None if isnan(value) else float(value)
+                for name, value in zip(self._labels.names, scores.iou, strict=True)
+            }
+            if scored
+            else {},
             "scored": scored,
             "last_error": self.node.get("last_error") or "",
         }

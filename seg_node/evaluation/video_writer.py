@@ -85,6 +85,7 @@ def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     inner = (max(1, int(image.shape[0] * scale)), max(1, int(image.shape[1] * scale)))
     top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
     canvas = np.zeros((height, width, 3), np.uint8)
-    canvas[top:top + inner[0], left:left + inner[1]] = (
-        image if scale == 1.0 else cv2.resize(image, inner[::-1], interpolation=cv2.INTER_AREA))
+    canvas[top : top + inner[0], left : left + inner[1]] = (
+        image if scale == 1.0 else cv2.resize(image, inner[::-1], interpolation=cv2.INTER_AREA)
+    )
     return canvas

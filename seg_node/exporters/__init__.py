@@ -29,8 +29,9 @@ def export(model: str, target: str) -> tuple[Path, parity.Parity]:
     trial = card.folder / f".{path.name}"
     try:
         plugins.load(__name__, target).export(card, trial)
-        tried = card._replace(files={**card.files, target: ModelFile(trial, None)},
-                              layout="nhwc", dtype="uint8", output="labels")  # what our graphs take and give
+        tried = card._replace(
+            files={**card.files, target: ModelFile(trial, None)}, layout="nhwc", dtype="uint8", output="labels"
+        )  # what our graphs take and give
         result = parity.gate(tried, target)
         trial.replace(path)
     finally:

@@ -25,8 +25,15 @@ def export(card: ModelCard, path: Path) -> Path:
     example = torch.zeros((1, *card.size, 3), dtype=torch.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
-        program = torch.onnx.export(deployed, (example,), dynamo=True, opset_version=OPSET, verbose=False,
-                                    input_names=[INPUT], output_names=[OUTPUT])
+        program = torch.onnx.export(
+            deployed,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            verbose=False,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+        )
     assert program is not None  # dynamo=True returns the program
     program.optimize()
     model = program.model_proto

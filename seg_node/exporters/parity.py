@@ -45,6 +45,8 @@ def gate(card: ModelCard, runtime: str) -> Parity:
     reference, exported = load_runtime(card, "torch", "cpu"), load_runtime(card, runtime)
     parity = compare(reference, exported, golden_images(card))
     if parity.equal < LEAST_EQUAL:
-        raise ParityError(f"{card.folder}: {runtime} agrees with PyTorch on only {parity.equal:.2%} of the pixels of "
-                          f"its worst image ({LEAST_EQUAL:.1%} wanted); the file is not used")
+        raise ParityError(
+            f"{card.folder}: {runtime} agrees with PyTorch on only {parity.equal:.2%} of the pixels of "
+            f"its worst image ({LEAST_EQUAL:.1%} wanted); the file is not used"
+        )
     return parity

@@ -46,8 +46,7 @@ def _percentiles(seconds: Sequence[float]) -> Percentiles:
 class Counters:
     """Named counts, and how fast they grew lately. Safe across threads."""
 
-    def __init__(self, names: Sequence[str], window: float = 5.0,
-                 clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, names: Sequence[str], window: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
         """``window``: the seconds a rate looks back; ``clock`` must never go back."""
         self._totals = dict.fromkeys(names, 0)
         self._times: Dict[str, Deque[float]] = {name: deque() for name in names}

@@ -59,8 +59,9 @@ class Segmenter:
             self._confidence = reuse(self._confidence, size)
             confidence = resize(prediction.confidence[0], size, out=self._confidence)
         restored = time.perf_counter()
-        return Segmentation(labels, confidence, {
-            "resize": fitted - start, "infer": inferred - fitted, "restore": restored - inferred})
+        return Segmentation(
+            labels, confidence, {"resize": fitted - start, "infer": inferred - fitted, "restore": restored - inferred}
+        )
 
 
 def _class_ids(card: ModelCard, count: int) -> np.ndarray:

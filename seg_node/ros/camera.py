@@ -40,10 +40,14 @@ class Camera:
         """Wait until so many listen, so that the first frame is not lost. Raises SourceError after two minutes."""
         deadline = time.monotonic() + _PATIENCE
         while self._images.get_subscription_count() < subscribers or (
-                subscribers > 1 and self._infos.get_subscription_count() < 1):
+            subscribers > 1 and self._infos.get_subscription_count() < 1
+        ):
             if time.monotonic() > deadline:
-                raise SourceError("{}: {} of {} subscribers came in {:.0f} s".format(
-                    self._images.topic_name, self._images.get_subscription_count(), subscribers, _PATIENCE))
+                raise SourceError(
+                    "{}: {} of {} subscribers came in {:.0f} s".format(
+                        self._images.topic_name, self._images.get_subscription_count(), subscribers, _PATIENCE
+                    )
+                )
             time.sleep(0.05)
         if subscribers:
             time.sleep(0.2)  # both ends must have found each other, and we see only ours
@@ -103,6 +107,7 @@ def main(words: Optional[List[str]] = None) -> int:
     parser.add_argument("--duration", type=float, metavar="S", help="seconds to play (default: for ever)")
     parser.add_argument("--wait-for", type=int, default=0, metavar="N", help="start when N subscribers listen")
     from seg_node.ros.transport import prepare_transport
+
     prepare_transport()
     import rclpy
     from rclpy.signals import SignalHandlerOptions

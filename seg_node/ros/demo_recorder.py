@@ -56,10 +56,12 @@ class Recorder:
         node.create_subscription(CameraInfo, "camera_info", self._on_sent, reliable)
         # Before Iron, rclpy cannot tell when the middleware received a message.
         timed = hasattr(Subscription, "CallbackType")
-        node.create_subscription(Image, "seg_node/label",
-                                 self._on_label if timed else lambda message: self._on_label(message, {}), reliable)
-        node.create_subscription(Image, "seg_node/overlay", self._on_overlay, QoSProfile(
-            depth=4, reliability=ReliabilityPolicy.RELIABLE))
+        node.create_subscription(
+            Image, "seg_node/label", self._on_label if timed else lambda message: self._on_label(message, {}), reliable
+        )
+        node.create_subscription(
+            Image, "seg_node/overlay", self._on_overlay, QoSProfile(depth=4, reliability=ReliabilityPolicy.RELIABLE)
+        )
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, reliable)
         if arguments.truth:
             node.create_subscription(Image, "ground_truth", self._on_truth, reliable)
@@ -123,11 +125,11 @@ def _decoder(recorder: Recorder, compressed: bool) -> Any:
 
     def decode(message: bytes) -> Optional[np.ndarray]:
         try:
-            frame = (compressed_to_frame if compressed else to_frame)(
-                deserialize_message(message, recorder.image_type))
+            frame = (compressed_to_frame if compressed else to_frame)(deserialize_message(message, recorder.image_type))
         except MessageError:
             return None
         return frame.image[..., ::-1] if frame.channels == "rgb" else frame.image
+
     return decode
 
 
@@ -194,6 +196,7 @@ def main(words: Optional[List[str]] = None) -> int:
     parser.add_argument("--truth", action="store_true", help="the camera sends ground truth")
     parser.add_argument("--patience", type=float, default=120.0, help="seconds to wait for the first frame")
     from seg_node.ros.transport import prepare_transport
+
     prepare_transport()
     import rclpy
     from rclpy.signals import SignalHandlerOptions

@@ -54,7 +54,7 @@ def compressed_to_frame(msg: Any) -> Frame:
 def fill_image(msg: Any, image: np.ndarray, header: Any, encoding: str) -> Any:
     """Fill and return an Image message: uint8 (H, W) or (H, W, 3), copied, and the header as it is."""
     data = array.array("B")  # anything else is converted element by element: 100 times slower
-    data.frombytes(memoryview(np.ascontiguousarray(image)).cast("B"))
+    data.frombytes(memoryview(np.ascontiguousarray(image).data).cast("B"))
     msg.header = header
     msg.height, msg.width = image.shape[:2]
     msg.encoding = encoding
@@ -76,13 +76,17 @@ def _rows(msg: Any, encoding: _Encoding) -> np.ndarray:
     if encoding.decode in (_nv12, _nv21):  # luma, then a row of chroma pairs for two rows
         rows, row = msg.height + (msg.height + 1) // 2, msg.width + msg.width % 2
     if msg.step < row:
-        raise MessageError("step {} is smaller than a row of {} bytes ({} pixels, {})".format(
-            msg.step, row, msg.width, msg.encoding))
+        raise MessageError(
+            "step {} is smaller than a row of {} bytes ({} pixels, {})".format(msg.step, row, msg.width, msg.encoding)
+        )
     data = np.frombuffer(msg.data, np.uint8) if len(msg.data) else np.empty(0, np.uint8)
     if data.size < msg.step * rows:
-        raise MessageError("truncated: {} bytes of data, {}x{} {} with step {} needs {}".format(
-            data.size, msg.width, msg.height, msg.encoding, msg.step, msg.step * rows))
-    return data[:msg.step * rows].reshape(rows, msg.step)
+        raise MessageError(
+            "truncated: {} bytes of data, {}x{} {} with step {} needs {}".format(
+                data.size, msg.width, msg.height, msg.encoding, msg.step, msg.step * rows
+            )
+        )
+    return data[: msg.step * rows].reshape(rows, msg.step)
 
 
 def _pixels(rows: np.ndarray, msg: Any, count: int) -> np.ndarray:
@@ -104,7 +108,7 @@ def _bgra(rows: np.ndarray, msg: Any) -> np.ndarray:
 
 
 def _mono8(rows: np.ndarray, msg: Any) -> np.ndarray:
-    return cv2.cvtColor(rows[:, :msg.width], cv2.COLOR_GRAY2BGR)
+    return cv2.cvtColor(rows[:, : msg.width], cv2.COLOR_GRAY2BGR)
 
 
 def _mono16(rows: np.ndarray, msg: Any) -> np.ndarray:
@@ -121,7 +125,7 @@ def _yuv422(rows: np.ndarray, msg: Any, code: int, chroma: int) -> np.ndarray:
     # The last pixel of an odd width has its U but not its V: take its left neighbour's, or neutral.
     pixels = cv2.copyMakeBorder(pixels, 0, 0, 0, 1, cv2.BORDER_REPLICATE)
     pixels[:, -1, chroma] = pixels[:, -3, chroma] if msg.width > 1 else 128
-    return cv2.cvtColor(pixels, code)[:, :msg.width]
+    return cv2.cvtColor(pixels, code)[:, : msg.width]
 
 
 def _uyvy(rows: np.ndarray, msg: Any) -> np.ndarray:
@@ -154,7 +158,8 @@ def _bayer(code: int) -> Callable[[np.ndarray, Any], np.ndarray]:
     def decode(rows: np.ndarray, msg: Any) -> np.ndarray:
         if msg.height < 3 or msg.width < 3:  # too small to have all three colours around a pixel
             return _mono8(rows, msg)
-        return cv2.cvtColor(rows[:, :msg.width], code)
+        return cv2.cvtColor(rows[:, : msg.width], code)
+
     return decode
 
 

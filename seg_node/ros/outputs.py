@@ -34,8 +34,9 @@ class Outputs:
         if result.confidence is not None:
             self._send("confidence", result.confidence, header, seconds)
 
-    def pictures(self, frame: Frame, result: Segmentation, header: Any, alpha: float,
-                 seconds: Dict[str, float]) -> None:
+    def pictures(
+        self, frame: Frame, result: Segmentation, header: Any, alpha: float, seconds: Dict[str, float]
+    ) -> None:
         """Paint and publish ``~/overlay`` and ``~/color``; adds to ``seconds`` by stage."""
         if not self._wanted("overlay") and not self._wanted("color"):
             return

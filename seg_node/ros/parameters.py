@@ -29,7 +29,10 @@ class Settings(NamedTuple):
 
 _LIVE = ("overlay_alpha", "max_age")
 _RANGES: Dict[str, Tuple[float, float]] = {
-    "overlay_alpha": (0.0, 1.0), "max_age": (0.0, 3600.0), "diagnostics_period": (0.1, 60.0)}
+    "overlay_alpha": (0.0, 1.0),
+    "max_age": (0.0, 3600.0),
+    "diagnostics_period": (0.1, 60.0),
+}
 _DESCRIPTIONS = {
     "model": "A shipped model's name, or a folder with a card.yaml.",
     "runtime": "The backend that runs the network; auto: the fastest that is installed.",
@@ -78,7 +81,8 @@ def declare(node: Any, changed: Callable[[Settings], None]) -> Settings:
 def _descriptor(name: str) -> ParameterDescriptor:
     live = name in _LIVE
     descriptor = ParameterDescriptor(
-        description=_DESCRIPTIONS[name] + ("" if live else " Read at start only."), read_only=not live)
+        description=_DESCRIPTIONS[name] + ("" if live else " Read at start only."), read_only=not live
+    )
     if name in _RANGES:
         low, high = _RANGES[name]
         descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]

@@ -98,8 +98,11 @@ class SegmentationNode(LifecycleNode):
             return _FAILURE
         self._health.reset()
         self._health.model.update(
-            model=card.name, runtime=self._runtime.name, device=str(getattr(self._runtime, "device", wanted.device)),
-            input_size="{}x{}".format(*card.size))
+            model=card.name,
+            runtime=self._runtime.name,
+            device=str(getattr(self._runtime, "device", wanted.device)),
+            input_size="{}x{}".format(*card.size),
+        )
         self._health.enter("inactive")
         return _SUCCESS
 
@@ -107,8 +110,11 @@ class SegmentationNode(LifecycleNode):
         self._worker = NewestWins(self._process)
         self._subscription = self._subscribe()
         self._health.enter("active")
-        self.get_logger().info("segmenting {} with {} on {}".format(
-            self._topic, self._health.model["model"], self._health.model["runtime"]))
+        self.get_logger().info(
+            "segmenting {} with {} on {}".format(
+                self._topic, self._health.model["model"], self._health.model["runtime"]
+            )
+        )
         return _SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -173,7 +179,8 @@ class SegmentationNode(LifecycleNode):
         lost = SubscriptionEventCallbacks(message_lost=self._on_lost)
         try:
             return self.create_subscription(
-                self._message_type, self._topic, self._on_image, _INPUT, event_callbacks=lost)
+                self._message_type, self._topic, self._on_image, _INPUT, event_callbacks=lost
+            )
         except Exception:  # a middleware that cannot tell
             return self.create_subscription(self._message_type, self._topic, self._on_image, _INPUT)
 
@@ -190,9 +197,12 @@ class SegmentationNode(LifecycleNode):
 
     def _on_lost(self, event: Any) -> None:
         """The middleware lost images on their way here: stock Fast DDS does that to those over half a megabyte."""
-        text = ("{} images lost before they came here; if the camera is on this machine, start its process with "
-                "{}".format(event.total_count_change, " and ".join(
-                    "{}={}".format(name, share_path("config/fastdds.xml")) for name in PROFILE_VARIABLES)))
+        text = (
+            "{} images lost before they came here; if the camera is on this machine, start its process with {}".format(
+                event.total_count_change,
+                " and ".join("{}={}".format(name, share_path("config/fastdds.xml")) for name in PROFILE_VARIABLES),
+            )
+        )
         self._health.error(text)
         self.get_logger().warning(text, throttle_duration_sec=60.0)
 
@@ -231,9 +241,12 @@ class SegmentationNode(LifecycleNode):
         """Publish the node's health; main() does so once a period."""
         report = self._health.report(self._why_silent)
         status = DiagnosticStatus(
-            level=bytes([report.level]), message=report.message, hardware_id=self._health.model["model"],
+            level=bytes([report.level]),
+            message=report.message,
+            hardware_id=self._health.model["model"],
             name="{}: segmentation".format(self.get_fully_qualified_name().lstrip("/")),
-            values=[KeyValue(key=key, value=value) for key, value in report.values])
+            values=[KeyValue(key=key, value=value) for key, value in report.values],
+        )
         array = DiagnosticArray(status=[status])
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)

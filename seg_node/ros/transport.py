@@ -67,7 +67,7 @@ def sweep(folder: str = "/dev/shm") -> int:
         with contextlib.suppress(OSError), open(str(lock), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with contextlib.suppress(FileNotFoundError):
-                lock.with_name(lock.name[:-len("_el")]).unlink()
+                lock.with_name(lock.name[: -len("_el")]).unlink()
             lock.unlink()
             count += 1
     return count

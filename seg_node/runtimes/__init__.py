@@ -32,6 +32,7 @@ class Runtime:
     """
 
     name = ""
+    device = "cpu"  # where it runs, in the backend's own words
 
     def __init__(self, card: ModelCard) -> None:
         self.card = card
@@ -47,8 +48,11 @@ class Runtime:
             kind = getattr(images, "dtype", type(images).__name__)
             raise TypeError("images must be a uint8 array, not {}".format(kind))
         if images.ndim != 4 or images.shape[0] == 0 or images.shape[1:] != self.shape:
-            raise ValueError("images have shape {}; model '{}' wants (N, {}, {}, 3)".format(
-                images.shape, self.card.name, *self.card.size))
+            raise ValueError(
+                "images have shape {}; model '{}' wants (N, {}, {}, 3)".format(
+                    images.shape, self.card.name, *self.card.size
+                )
+            )
         return self._infer(images)
 
     def _infer(self, images: np.ndarray) -> Prediction:
@@ -79,8 +83,11 @@ def choose(card: ModelCard) -> str:
     for name in usable:
         if is_installed(name):
             return name
-    raise ValueError("model '{}' ({}) runs with {}; none is installed: pip install one of them".format(
-        card.name, ", ".join(card.files) or "no files", ", ".join(usable) or "no backend here"))
+    raise ValueError(
+        "model '{}' ({}) runs with {}; none is installed: pip install one of them".format(
+            card.name, ", ".join(card.files) or "no files", ", ".join(usable) or "no backend here"
+        )
+    )
 
 
 def file_kind(card: ModelCard, name: str) -> Optional[str]:

@@ -20,8 +20,11 @@ def check_graph(card: ModelCard, dtype: str, shape: tuple) -> None:
     got = tuple(shape)[1:]
     fits = len(got) == 3 and all(not isinstance(side, int) or side == want for side, want in zip(got, expected))
     if dtype != card.dtype or not fits:
-        raise CardError("{}: says input {} (N, {}), but the graph has {} {}; correct the card's input".format(
-            card.folder / CARD_NAME, card.dtype, ", ".join(map(str, expected)), dtype, tuple(shape)))
+        raise CardError(
+            "{}: says input {} (N, {}), but the graph has {} {}; correct the card's input".format(
+                card.folder / CARD_NAME, card.dtype, ", ".join(map(str, expected)), dtype, tuple(shape)
+            )
+        )
 
 
 def to_input(images: np.ndarray, card: ModelCard) -> np.ndarray:
@@ -61,5 +64,8 @@ def _stretch(labels: np.ndarray, card: ModelCard) -> np.ndarray:
 
 
 def _mismatch(card: ModelCard, output: np.ndarray, wanted: str) -> CardError:
-    return CardError("{}: output.kind '{}' means {}, but the graph gives {} {}".format(
-        card.folder / CARD_NAME, card.output, wanted, output.dtype, output.shape))
+    return CardError(
+        "{}: output.kind '{}' means {}, but the graph gives {} {}".format(
+            card.folder / CARD_NAME, card.output, wanted, output.dtype, output.shape
+        )
+    )

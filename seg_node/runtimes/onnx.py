@@ -1,6 +1,6 @@
 """ONNX Runtime: an ``.onnx`` graph on the CPU, or on a GPU where the installed build has one."""
 
-from typing import List
+from typing import Any, List
 
 import numpy as np
 
@@ -17,12 +17,13 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
 class OnnxRuntime(Runtime):
     name = "onnx"
 
-    def __init__(self, card: ModelCard, session) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, card: ModelCard, session: Any) -> None:
         super().__init__(card)
         self._session = session
         graph_input = session.get_inputs()[0]
         dtype = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}.get(graph_input.type, graph_input.type)
         check_graph(card, dtype, tuple(graph_input.shape))
+        self.device = "gpu" if _PROVIDERS["gpu"] in session.get_providers() else "cpu"
         self._input = graph_input.name
         self._output = session.get_outputs()[0].name
         self._batch = graph_input.shape[0] if isinstance(graph_input.shape[0], int) else None
@@ -33,7 +34,7 @@ class OnnxRuntime(Runtime):
             return to_prediction(self._run(x), self.card)
         if self._batch != 1:
             raise ValueError("the graph takes batches of {}; got {} images".format(self._batch, len(x)))
-        return to_prediction(np.concatenate([self._run(x[i:i + 1]) for i in range(len(x))]), self.card)
+        return to_prediction(np.concatenate([self._run(x[i : i + 1]) for i in range(len(x))]), self.card)
 
     def _run(self, x: np.ndarray) -> np.ndarray:
         output: np.ndarray = self._session.run([self._output], {self._input: x})[0]
@@ -53,7 +54,9 @@ def load(card: ModelCard, device: str = "auto") -> OnnxRuntime:
 
     path = card.file("onnx")
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=_providers(device, onnxruntime.get_available_providers()))
+        session = onnxruntime.InferenceSession(
+            str(path), providers=_providers(device, onnxruntime.get_available_providers())
+        )
     except Exception as error:  # ONNX Runtime raises its own classes, which differ between versions
         raise CardError("{}: ONNX Runtime cannot load it: {}".format(path, error)) from error
     return OnnxRuntime(card, session)
@@ -63,6 +66,9 @@ def _providers(device: str, available: List[str]) -> List[str]:
     if device == "auto":
         return [name for name in (_PROVIDERS["gpu"], _PROVIDERS["cpu"]) if name in available]
     if device not in _PROVIDERS or _PROVIDERS[device] not in available:
-        raise ValueError("device '{}' is not available to ONNX Runtime here; choose auto or one of {}".format(
-            device, ", ".join(name for name, provider in _PROVIDERS.items() if provider in available)))
+        raise ValueError(
+            "device '{}' is not available to ONNX Runtime here; choose auto or one of {}".format(
+                device, ", ".join(name for name, provider in _PROVIDERS.items() if provider in available)
+            )
+        )
     return [_PROVIDERS[device]]

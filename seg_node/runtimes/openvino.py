@@ -1,5 +1,7 @@
 """OpenVINO: IR (``.xml``) or an ``.onnx`` graph, on Intel, AMD and Arm CPUs and Intel GPUs."""
 
+from typing import Any
+
 import numpy as np
 
 from seg_node.model_card import CardError, ModelCard
@@ -14,8 +16,9 @@ RANK = 10
 class OpenVinoRuntime(Runtime):
     name = "openvino"
 
-    def __init__(self, card: ModelCard, compiled) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, card: ModelCard, compiled: Any, device: str) -> None:
         super().__init__(card)
+        self.device = device
         port = compiled.input(0)
         shape = tuple(side.get_length() if side.is_static else None for side in port.partial_shape)
         dtype = {"u8": "uint8", "f32": "float32"}.get(port.element_type.get_type_name(), str(port.element_type))
@@ -29,7 +32,7 @@ class OpenVinoRuntime(Runtime):
             return to_prediction(self._run(x), self.card)
         if self._batch != 1:
             raise ValueError("the graph takes batches of {}; got {} images".format(self._batch, len(x)))
-        return to_prediction(np.concatenate([self._run(x[i:i + 1]).copy() for i in range(len(x))]), self.card)
+        return to_prediction(np.concatenate([self._run(x[i : i + 1]).copy() for i in range(len(x))]), self.card)
 
     def _run(self, x: np.ndarray) -> np.ndarray:
         # shared memory both ways: the request reads x where it lies, and the result is a view of its output
@@ -52,14 +55,16 @@ def load(card: ModelCard, device: str = "auto") -> OpenVinoRuntime:
     core = openvino.Core()
     target = "CPU" if device in ("auto", "cpu") else device.upper()
     if target.split(".")[0] not in {name.split(".")[0] for name in core.available_devices}:
-        raise ValueError("device '{}' is not available to OpenVINO here; choose auto or one of {}".format(
-            device, ", ".join(name.lower() for name in core.available_devices)))
+        raise ValueError(
+            "device '{}' is not available to OpenVINO here; choose auto or one of {}".format(
+                device, ", ".join(name.lower() for name in core.available_devices)
+            )
+        )
     path = card.file(str(file_kind(card, "openvino") or "onnx"))
     try:
         model = core.read_model(str(path))
         # f32: bf16, the default where the CPU has it, changes labels; precision is for the exporter to choose
-        compiled = core.compile_model(model, target, {
-            "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
+        compiled = core.compile_model(model, target, {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
     except RuntimeError as error:
         raise CardError("{}: OpenVINO cannot load it: {}".format(path, error)) from error
-    return OpenVinoRuntime(card, compiled)
+    return OpenVinoRuntime(card, compiled, target.lower())

@@ -18,13 +18,13 @@ class TorchRuntime(Runtime):
 
     def __init__(self, card: ModelCard, network: Any, device: str) -> None:
         super().__init__(card)
-        self._network, self._device = network, device
+        self._network, self.device = network, device
 
     def _infer(self, images: np.ndarray) -> Prediction:
         import torch
 
         with torch.inference_mode():
-            labels = self._network(torch.from_numpy(np.ascontiguousarray(images)).to(self._device))
+            labels = self._network(torch.from_numpy(np.ascontiguousarray(images)).to(self.device))
         return Prediction(labels.cpu().numpy())
 
     def close(self) -> None:
@@ -44,8 +44,11 @@ def load(card: ModelCard, device: str = "auto") -> TorchRuntime:
     try:
         torch.empty(0, device=target)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError("device '{}' is not available to PyTorch here; choose auto or one of {}".format(
-            device, "cpu, gpu" if gpu else "cpu")) from error
+        raise ValueError(
+            "device '{}' is not available to PyTorch here; choose auto or one of {}".format(
+                device, "cpu, gpu" if gpu else "cpu"
+            )
+        ) from error
     network = load_network(card)
     from seg_node.networks._deployed import Deployed
 
@@ -62,8 +65,11 @@ def load_network(card: ModelCard) -> Any:
     try:
         network.load_state_dict(read_weights(path))
     except RuntimeError as error:
-        raise CardError("{}: holds no weights of {} with {} classes and options {}: {}".format(
-            path, card.network, card.classes, card.options, error)) from error
+        raise CardError(
+            "{}: holds no weights of {} with {} classes and options {}: {}".format(
+                path, card.network, card.classes, card.options, error
+            )
+        ) from error
     return network.eval()
 
 

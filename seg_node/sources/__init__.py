@@ -64,27 +64,33 @@ class Source:
         """Free what the source holds."""
 
 
-def open_source(text: str | None = None, topic: str | None = None,
-                size: tuple[int, int] | None = None) -> Source:
+def open_source(text: str | None = None, topic: str | None = None, size: tuple[int, int] | None = None) -> Source:
     """Open a source by what a person types; None or "" is the street.
 
     ``topic`` chooses among a bag's image topics, ``size`` (height, width) is the street's. Raises SourceError.
     """
     kind = _kind(text)
     if topic and kind != "bag":
-        raise SourceError("{}: has no topics, so there is no '{}' in it; a topic is for a ROS 2 bag".format(
-            text or "the street", topic))
+        raise SourceError(
+            "{}: has no topics, so there is no '{}' in it; a topic is for a ROS 2 bag".format(
+                text or "the street", topic
+            )
+        )
     if kind == "street":
         from seg_node.sources.street import StreetSource
+
         return StreetSource(size or (360, 480))
     assert text
     if kind == "bag":
         from seg_node.sources.bag import BagSource
+
         return BagSource(Path(text), topic)
     if kind == "folder":
         from seg_node.sources.folder import FolderSource
+
         return FolderSource(Path(text))
     from seg_node.sources.video import VideoSource
+
     return VideoSource(text, live=kind == "live")
 
 
@@ -98,14 +104,19 @@ def _kind(text: str | None) -> str:
     if not path.exists():
         if text == "street":
             return "street"
-        raise SourceError(f"{text}: no such file or folder. A source is a video, a folder of images, a rosbag2 "
-                          "folder or .mcap or .db3 file, a camera index such as 0, or nothing for the street")
+        raise SourceError(
+            f"{text}: no such file or folder. A source is a video, a folder of images, a rosbag2 "
+            "folder or .mcap or .db3 file, a camera index such as 0, or nothing for the street"
+        )
     if path.is_dir():
         is_bag = (path / "metadata.yaml").exists() or any(p.suffix in BAGS for p in path.iterdir())
         return "bag" if is_bag else "folder"
     if path.suffix == ".bag":
-        raise SourceError("{}: is a ROS 1 bag. Convert it, then give the new folder: "
-                          "rosbags-convert --src {} --dst {}".format(text, text, path.with_suffix("")))
+        raise SourceError(
+            "{}: is a ROS 1 bag. Convert it, then give the new folder: rosbags-convert --src {} --dst {}".format(
+                text, text, path.with_suffix("")
+            )
+        )
     if path.suffix in BAGS:
         return "bag"
     return "folder" if path.suffix.lower() in IMAGES else "video"

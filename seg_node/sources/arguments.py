@@ -13,9 +13,13 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", nargs="?", metavar="SOURCE",
-                        help="video, folder of images, rosbag2 folder or .mcap or .db3 file, camera index; "
-                             "none: a street rendered on the fly, with ground truth")
+    parser.add_argument(
+        "source",
+        nargs="?",
+        metavar="SOURCE",
+        help="video, folder of images, rosbag2 folder or .mcap or .db3 file, camera index; "
+        "none: a street rendered on the fly, with ground truth",
+    )
     parser.add_argument("--topic", metavar="T", help="the bag's image topic (default: chosen, and said)")
     parser.add_argument("--size", type=image_size, metavar="HxW", help="size of the street (default: 360x480)")
 

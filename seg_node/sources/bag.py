@@ -36,12 +36,18 @@ class BagSource(Source):
         self._readers = _open(path, self.notes)
         topics = self._image_topics()
         if not topics:
-            raise SourceError("{}: no topic in it holds images ({} or {}) {}".format(
-                path, RAW, COMPRESSED, "; ".join(self.notes)).rstrip())
+            raise SourceError(
+                "{}: no topic in it holds images ({} or {}) {}".format(
+                    path, RAW, COMPRESSED, "; ".join(self.notes)
+                ).rstrip()
+            )
         named = [t for t in topics if topic and t.name.lstrip("/") == topic.lstrip("/")]
         if topic and not named:
-            raise SourceError("{}: no images on topic '{}'. Its image topics:\n  {}".format(
-                path, topic, "\n  ".join(str(t) for t in topics)))
+            raise SourceError(
+                "{}: no images on topic '{}'. Its image topics:\n  {}".format(
+                    path, topic, "\n  ".join(str(t) for t in topics)
+                )
+            )
         chosen = min(named or topics, key=_preference)
         if chosen.messages == 0:
             raise SourceError(f"{path}: topic {chosen.name} has no messages")
@@ -126,8 +132,9 @@ def _open(path: Path, notes: list[str]) -> list[Any]:
     paths = [path]
     if path.is_dir() and not (path / "metadata.yaml").exists():
         paths = sorted(p for p in path.iterdir() if p.suffix in BAGS)
-        notes.append("the bag has no metadata.yaml: reading its {} file{}".format(
-            len(paths), "" if len(paths) == 1 else "s"))
+        notes.append(
+            "the bag has no metadata.yaml: reading its {} file{}".format(len(paths), "" if len(paths) == 1 else "s")
+        )
     readers = []
     for part in paths:
         try:
@@ -136,8 +143,10 @@ def _open(path: Path, notes: list[str]) -> list[Any]:
         except Exception as error:  # damaged files fail in any layer: YAML, SQLite, zstd, struct
             reader = open_truncated(part) if part.suffix == ".mcap" else None
             if reader is None:
-                raise SourceError(f"{part}: is no ROS 2 bag that can be read ({error}). If the recording was cut off, "
-                                  "'ros2 bag reindex' or 'mcap recover' may repair it") from error
+                raise SourceError(
+                    f"{part}: is no ROS 2 bag that can be read ({error}). If the recording was cut off, "
+                    "'ros2 bag reindex' or 'mcap recover' may repair it"
+                ) from error
             notes.append(f"{part.name} was cut off while recording: reading what is whole")
         readers.append(reader)
     return readers

@@ -21,7 +21,7 @@ def restamp(message: bytes, nanoseconds: int) -> bytes:
 def _text(message: bytes, order: str, at: int) -> tuple[str, int]:
     """Return the string at a 4-aligned offset, and the next 4-aligned offset."""
     (length,) = struct.unpack_from(order + "I", message, at)
-    text = bytes(message[at + 4:at + 4 + length]).rstrip(b"\0").decode("utf-8", "replace")
+    text = bytes(message[at + 4 : at + 4 + length]).rstrip(b"\0").decode("utf-8", "replace")
     return text, at + 4 + (length + 3) // 4 * 4
 
 

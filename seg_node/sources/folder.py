@@ -51,5 +51,6 @@ class FolderSource(Source):
 def images_in(folder: Path) -> list[Path]:
     """Return a folder's images; frame10 comes after frame9."""
     found = [path for path in folder.iterdir() if path.suffix.lower() in IMAGES]
-    return sorted(found, key=lambda path: [int(part) if part.isdigit() else part
-                                           for part in re.split(r"(\d+)", path.name)])
+    return sorted(
+        found, key=lambda path: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
+    )

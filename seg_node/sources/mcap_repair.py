@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 MAGIC = b"\x89MCAP0\r\n"
-_END = (b"\x0f" + struct.pack("<QI", 4, 0)  # data end
-        + b"\x02" + struct.pack("<QQQI", 20, 0, 0, 0)  # a footer that promises no summary: readers then scan
-        + MAGIC)
+_END = (
+    b"\x0f"
+    + struct.pack("<QI", 4, 0)  # data end
+    + b"\x02"
+    + struct.pack("<QQQI", 20, 0, 0, 0)  # a footer that promises no summary: readers then scan
+    + MAGIC
+)
 _SUMMARY = (0x0F, 0x02)  # data end, footer
 
 
@@ -42,8 +46,8 @@ class _View(io.RawIOBase):
             data = self._file.read(min(len(buffer), self._size - self._at))
         else:
             start = self._at - self._size
-            data = _END[start:start + len(buffer)]
-        buffer[:len(data)] = data
+            data = _END[start : start + len(buffer)]
+        buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
 

@@ -23,8 +23,9 @@ class VideoSource(Source):
         self.title = "{} {} {}x{}".format("camera" if live else "video", name, width, height)
         self.rate = self._capture.get(cv2.CAP_PROP_FPS)
         if not _RATES[0] <= self.rate <= _RATES[1]:
-            self.notes.append("the {} does not say its frame rate: taken as 30 Hz".format(
-                "camera" if live else "video"))
+            self.notes.append(
+                "the {} does not say its frame rate: taken as 30 Hz".format("camera" if live else "video")
+            )
             self.rate = 30.0
         count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.length = count if count > 0 and not live else None
@@ -38,11 +39,14 @@ class VideoSource(Source):
             return capture
         capture.release()
         if not self.live:
-            raise SourceError(f"{self._text}: holds no video that OpenCV can play; is it whole? "
-                              f"Try: ffmpeg -i {self._text} out.mp4")
+            raise SourceError(
+                f"{self._text}: holds no video that OpenCV can play; is it whole? Try: ffmpeg -i {self._text} out.mp4"
+            )
         cameras = ", ".join(sorted(str(path) for path in Path("/dev").glob("video*"))) or "none"
-        raise SourceError(f"camera {self._text}: gives no frames. Cameras here: {cameras}. Is another "
-                          "program using it, and may you read it (group 'video')?")
+        raise SourceError(
+            f"camera {self._text}: gives no frames. Cameras here: {cameras}. Is another "
+            "program using it, and may you read it (group 'video')?"
+        )
 
     def shots(self) -> Iterator[Shot]:
         if not self._capture.isOpened():

@@ -17,11 +17,15 @@ def fit(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> tuple[np
     if image.shape[:2] == tuple(size):
         return image, label
     to = (size[1], size[0])
-    return (np.asarray(cv2.resize(image, to, interpolation=cv2.INTER_LINEAR)),
-            np.asarray(cv2.resize(label, to, interpolation=cv2.INTER_NEAREST)))
+    return (
+        np.asarray(cv2.resize(image, to, interpolation=cv2.INTER_LINEAR)),
+        np.asarray(cv2.resize(label, to, interpolation=cv2.INTER_NEAREST)),
+    )
 
 
-def augment(image: np.ndarray, label: np.ndarray, how: Augment, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def augment(
+    image: np.ndarray, label: np.ndarray, how: Augment, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Return a changed copy of an image, uint8 (H, W, 3) BGR, and its label, uint8 (H, W)."""
     h, w = label.shape
     matrix = _geometry(how, (h, w), rng)

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import torch
 import yaml
@@ -54,7 +54,7 @@ def provenance(recipe: Recipe, data: Path | None) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in ("torch", "lightning", "numpy")},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores"
-                   + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
+        + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
     }
 
 
@@ -68,29 +68,48 @@ def publish(folder: Path, recipe: Recipe, about: Mapping[str, Any]) -> None:
     """Write the weights of ``best.ckpt`` with the card that makes the folder a model, and renew ``run.yaml``."""
     kept = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)
     prefix = "network."
-    weights = {key[len(prefix):]: tensor for key, tensor in kept["state_dict"].items() if key.startswith(prefix)}
+    weights = {key[len(prefix) :]: tensor for key, tensor in kept["state_dict"].items() if key.startswith(prefix)}
     save_weights(weights, folder / "weights.pt")
     about = {**about, "epochs": recipe.epochs, "best_epoch": kept["epoch"] + 1}
     write_provenance(folder, recipe, about)
     sources = [{"dataset": s.dataset, "split": s.split} for s in recipe.train]
-    write_card(folder / CARD_NAME, {
-        "name": folder.resolve().name,
-        "network": {"name": recipe.network.name, "classes": load_label_set(recipe.label_set).class_count,
-                    "options": recipe.network.options},
-        "label_set": recipe.label_set,
-        "input": {"size": list(recipe.input.size), "channels": "bgr", "mean": list(recipe.input.mean),
-                  "std": list(recipe.input.std), "scale": 255},
-        "output": {"kind": "labels"},
-        "files": {"torch": {"path": "weights.pt", "sha256": sha256(folder / "weights.pt")}},
-        "training": {**about, "data": sources},
-    })
+    write_card(
+        folder / CARD_NAME,
+        {
+            "name": folder.resolve().name,
+            "network": {
+                "name": recipe.network.name,
+                "classes": load_label_set(recipe.label_set).class_count,
+                "options": recipe.network.options,
+            },
+            "label_set": recipe.label_set,
+            "input": {
+                "size": list(recipe.input.size),
+                "channels": "bgr",
+                "mean": list(recipe.input.mean),
+                "std": list(recipe.input.std),
+                "scale": 255,
+            },
+            "output": {"kind": "labels"},
+            "files": {"torch": {"path": "weights.pt", "sha256": sha256(folder / "weights.pt")}},
+            "training": {**about, "data": sources},
+        },
+    )
 
 
 def _commit() -> str:
     """Return the source tree's git commit, with "+changes" where it is not clean; "unknown" outside git."""
+
     def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=Path(__file__).parent, text=True, check=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.strip()
+        return subprocess.run(
+            ["git", *words],
+            cwd=Path(__file__).parent,
+            text=True,
+            check=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ).stdout.strip()
+
     try:
         changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
         return git("rev-parse", "HEAD") + ("+changes" if changed else "")

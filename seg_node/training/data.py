@@ -6,7 +6,6 @@ uninterrupted one would have seen.
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 import torch
@@ -62,8 +61,9 @@ class EpochSampler(Sampler):  # type: ignore[type-arg]
     Asks for the epoch when iterated, and has no ``set_epoch``: Lightning calls that too late when it resumes.
     """
 
-    def __init__(self, splits: Sequence[Cached], sources: Sequence[Source], batch: int, seed: int,
-                 epoch: Callable[[], int]) -> None:
+    def __init__(
+        self, splits: Sequence[Cached], sources: Sequence[Source], batch: int, seed: int, epoch: Callable[[], int]
+    ) -> None:
         self._splits, self._sources, self._batch, self._seed, self._epoch = splits, sources, batch, seed, epoch
 
     def __len__(self) -> int:

@@ -5,8 +5,9 @@ Resumes by itself from ``last.ckpt`` in the output folder.
 
 import logging
 import time
+import warnings
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -23,8 +24,6 @@ from seg_node.training import checkpoint
 from seg_node.training.data import EpochSampler, TrainingSamples, open_source
 from seg_node.training.losses import build_loss, class_frequency
 from seg_node.training.recipe import Optimizer, Recipe, Schedule
-
-log = logging.getLogger(__name__)
 
 
 class Task(pl.LightningModule):
@@ -57,8 +56,10 @@ class Task(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         for name, parameter in self.network.named_parameters():
             if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
-                raise FloatingPointError(f"gradient of {name} is not finite at step {self.global_step}; the last whole "
-                                         "epoch is in last.ckpt: go on with precision=32-true")
+                raise FloatingPointError(
+                    f"gradient of {name} is not finite at step {self.global_step}; the last whole "
+                    "epoch is in last.ckpt: go on with precision=32-true"
+                )
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> None:
         images, labels = batch
@@ -118,7 +119,9 @@ class EpochLine(Callback):
     def on_train_batch_start(self, trainer: pl.Trainer, task: pl.LightningModule, batch: Any, index: int) -> None:
         self._waited += time.monotonic() - self._ready
 
-    def on_train_batch_end(self, trainer: pl.Trainer, task: pl.LightningModule, outputs: Any, batch: Any, index: int) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, task: pl.LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
         self._ready = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
@@ -126,18 +129,26 @@ class EpochLine(Callback):
         total = trainer.max_epochs or done
         left = (now - self._begun) / (done - (self._first or 0)) * (total - done)
         metrics = trainer.callback_metrics
-        miou = f"mIoU {100 * float(metrics['miou']):.2f} %  " if done % (trainer.check_val_every_n_epoch or 1) == 0 else ""
-        print(f"epoch {done}/{total}  loss {float(metrics['loss_epoch']):.4f}  {miou}{now - self._epoch_begun:.0f} s, "
-              f"{self._waited:.1f} s of them waiting for data  {left / 60:.0f} min left", flush=True)
+        miou = (
+            f"mIoU {100 * float(metrics['miou']):.2f} %  " if done % (trainer.check_val_every_n_epoch or 1) == 0 else ""
+        )
+        print(
+            f"epoch {done}/{total}  loss {float(metrics['loss_epoch']):.4f}  {miou}{now - self._epoch_begun:.0f} s, "
+            f"{self._waited:.1f} s of them waiting for data  {left / 60:.0f} min left",
+            flush=True,
+        )
 
 
 def train(recipe: Recipe, data: Path | None, out: Path, workers: int = 1) -> Path:
     """Train until the recipe's last epoch and return the folder, which then holds
 
     ``last.ckpt``, ``best.ckpt`` (highest validation mIoU), ``weights.pt`` (the best epoch's weights, tensors
-    only) with its ``card.yaml``, ``recipe.yaml``, ``run.yaml`` and TensorBoard's logs. A folder with a ``last.ckpt`` is gone on with.
+    only) with its ``card.yaml``, ``recipe.yaml``, ``run.yaml`` and TensorBoard's logs. A folder with a ``last.ckpt``
+    is gone on with.
     Raises ValueError where the folder holds another recipe, DatasetError for bad data.
     """
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it says much that is not about this training
+    warnings.filterwarnings("ignore", module="lightning")
     out.mkdir(parents=True, exist_ok=True)
     written = out / "recipe.yaml"
     if (out / "last.ckpt").exists() and written.read_text(encoding="utf-8") != recipe.as_text():
@@ -155,8 +166,13 @@ def train(recipe: Recipe, data: Path | None, out: Path, workers: int = 1) -> Pat
     trainer = _trainer(recipe, out, best)
     last = out / "last.ckpt"
     begun = time.monotonic()
-    trainer.fit(Task(recipe, frequency), _loader(recipe, splits, workers, trainer), _validation(recipe, data, workers),
-                ckpt_path=last if last.exists() else None, weights_only=True)
+    trainer.fit(
+        Task(recipe, frequency),
+        _loader(recipe, splits, workers, trainer),
+        _validation(recipe, data, workers),
+        ckpt_path=last if last.exists() else None,
+        weights_only=True,
+    )
     if trainer.interrupted:
         raise KeyboardInterrupt
     about["hours_of_last_run"] = round((time.monotonic() - begun) / 3600, 2)
@@ -170,23 +186,32 @@ def _trainer(recipe: Recipe, out: Path, best: ModelCheckpoint) -> pl.Trainer:
     if recipe.ema:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema))
     return pl.Trainer(
-        max_epochs=recipe.epochs, precision=recipe.precision, callbacks=callbacks, default_root_dir=out,  # type: ignore[arg-type]
-        plugins=[checkpoint.WholeCheckpoints()], logger=TensorBoardLogger(out, name="", version="tensorboard"),
-        check_val_every_n_epoch=recipe.validate_every, gradient_clip_val=recipe.gradient_clip,
-        log_every_n_steps=10, num_sanity_val_steps=0, enable_model_summary=False)
+        max_epochs=recipe.epochs,
+        precision=recipe.precision,  # type: ignore[arg-type]
+        callbacks=callbacks,
+        default_root_dir=out,
+        plugins=[checkpoint.WholeCheckpoints()],
+        logger=TensorBoardLogger(out, name="", version="tensorboard"),
+        check_val_every_n_epoch=recipe.validate_every,
+        gradient_clip_val=recipe.gradient_clip,
+        log_every_n_steps=10,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+    )
 
 
 def _loader(recipe: Recipe, splits: list[Any], workers: int, trainer: pl.Trainer) -> DataLoader[Any]:
     samples = TrainingSamples(splits, recipe.input.size, recipe.augment, recipe.seed)
-    sampler = EpochSampler(splits, recipe.train, recipe.batch_size, recipe.seed,
-                           lambda: trainer.current_epoch)
-    return DataLoader(samples, recipe.batch_size, sampler=sampler, drop_last=True, num_workers=workers,
-                      persistent_workers=workers > 0)
+    sampler = EpochSampler(splits, recipe.train, recipe.batch_size, recipe.seed, lambda: trainer.current_epoch)
+    return DataLoader(
+        samples, recipe.batch_size, sampler=sampler, drop_last=True, num_workers=workers, persistent_workers=workers > 0
+    )
 
 
 def _validation(recipe: Recipe, data: Path | None, workers: int) -> DataLoader[Any]:
     split = open_source(recipe.validate, recipe, data)
     samples = TrainingSamples([split], recipe.input.size, None, recipe.seed)
     places = [(0, 0, index) for index in range(recipe.validate.per_epoch or len(split))]
-    return DataLoader(samples, min(recipe.batch_size, 4), sampler=places, num_workers=workers,
-                      persistent_workers=workers > 0)
+    return DataLoader(
+        samples, min(recipe.batch_size, 4), sampler=places, num_workers=workers, persistent_workers=workers > 0
+    )

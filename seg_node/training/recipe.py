@@ -5,7 +5,7 @@ Nothing numeric is hidden in code: what the loop does is what the recipe says.
 
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Optional, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -14,7 +14,7 @@ from seg_node.share import share_path, shipped
 
 @dataclass(frozen=True)
 class Source:
-    """A split; ``per_epoch``: train on so many of its samples each epoch, drawn anew, or validate on its first so many."""
+    """A split. ``per_epoch``: train on so many samples each epoch, drawn anew, or validate on the first so many."""
 
     dataset: str
     split: str
@@ -169,8 +169,9 @@ def _build_table(kind: Any, value: Any, where: str) -> Any:
     for key in value:
         if key not in hints:
             raise ValueError(f"key '{_join(where, key)}': unknown; known are {', '.join(hints)}")
-    missing = [f.name for f in fields(kind) if f.name not in value and f.default is MISSING
-               and f.default_factory is MISSING]
+    missing = [
+        f.name for f in fields(kind) if f.name not in value and f.default is MISSING and f.default_factory is MISSING
+    ]
     if missing:
         raise ValueError(f"key '{_join(where, missing[0])}': is missing")
     return kind(**{key: _build(hints[key], item, _join(where, key)) for key, item in value.items()})  # type: ignore[operator]

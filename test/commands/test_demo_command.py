@@ -17,8 +17,9 @@ def test_help_teaches_by_example(capsys):
     assert "seg-node demo drive.mp4 --duration 60" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [["--duration", "0"], ["--duration", "inf"], ["--duration", "soon"],
-                                   ["--size", "big"], ["--nonsense"]])
+@pytest.mark.parametrize(
+    "words", [["--duration", "0"], ["--duration", "inf"], ["--duration", "soon"], ["--size", "big"], ["--nonsense"]]
+)
 def test_wrong_arguments_exit_with_2(words, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["demo", *words])
@@ -30,12 +31,15 @@ def test_unknown_model(capsys):
     assert "no model 'nobody'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("words", "says"), [
-    (["nowhere.mp4"], "nowhere.mp4: no such file or folder"),
-    (["97"], "camera 97: gives no frames"),
-    (["--topic", "/image"], "has no topics"),
-    (["--size", "8x8"], "at least 32"),
-])
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["nowhere.mp4"], "nowhere.mp4: no such file or folder"),
+        (["97"], "camera 97: gives no frames"),
+        (["--topic", "/image"], "has no topics"),
+        (["--size", "8x8"], "at least 32"),
+    ],
+)
 def test_source_that_gives_nothing(model, words, says, capsys, tmp_path):
     pytest.importorskip("rclpy")
     pytest.importorskip("av")
@@ -46,6 +50,7 @@ def test_source_that_gives_nothing(model, words, says, capsys, tmp_path):
 
 def test_missing_ros_says_how_to_get_it(model, monkeypatch, capsys):
     from seg_node.demo import session
+
     monkeypatch.setattr(session, "find_spec", lambda name: None)
     assert main(["demo", "--model", model]) == 1
     assert "source /opt/ros" in capsys.readouterr().err

@@ -38,13 +38,28 @@ def test_evaluate_prints_one_json_object(exported: Path) -> None:
     done = run("evaluate", str(exported), "--dataset", "street", "--runtime", "onnx", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert set(result) == {"model", "dataset", "split", "void", "images", "miou", "iou", "pixel_accuracy", "class_accuracy",
-                           "frequency_weighted_iou", "runtime", "precision", "ms_per_image"}
+    assert set(result) == {
+        "model",
+        "dataset",
+        "split",
+        "void",
+        "images",
+        "miou",
+        "iou",
+        "pixel_accuracy",
+        "class_accuracy",
+        "frequency_weighted_iou",
+        "runtime",
+        "precision",
+        "ms_per_image",
+    }
     assert result["images"] == 100 and 0 <= result["miou"] <= 1 and set(result["ms_per_image"]) == {"p50", "p95"}
 
 
 def test_help_needs_no_heavy_library() -> None:
-    code = ("import sys; from seg_node.commands import _parser; _parser(); "
-            "print([m for m in ('torch', 'lightning', 'onnx', 'onnxruntime', 'openvino', 'rclpy') if m in sys.modules])")
+    code = (
+        "import sys; from seg_node.commands import _parser; _parser(); "
+        "print([m for m in ('torch', 'lightning', 'onnx', 'onnxruntime', 'openvino', 'rclpy') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done

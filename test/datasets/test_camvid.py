@@ -27,13 +27,22 @@ def test_pairs_and_void(folder: Path) -> None:
     assert set(np.unique(split[0].label)) == {0} and set(np.unique(label)) == {255}
 
 
-@pytest.mark.parametrize("damage, says", [
-    (lambda f: (f / "trainannot" / "1.png").unlink(), "1.png: is missing"),
-    (lambda f: (f / "train" / "1.png").write_bytes(b"x"), "train/1.png.*no image"),
-    (lambda f: cv2.imwrite(str(f / "trainannot" / "1.png"), np.zeros((6, 9), np.uint8)), r"trainannot/1.png.*\(6, 9\)"),
-    (lambda f: cv2.imwrite(str(f / "trainannot" / "1.png"), np.full((6, 8), 31, np.uint8)), r"trainannot/1.png.*\[31\]"),
-    (lambda f: [p.unlink() for p in (f / "train").iterdir()], "train: holds no images"),
-])
+@pytest.mark.parametrize(
+    "damage, says",
+    [
+        (lambda f: (f / "trainannot" / "1.png").unlink(), "1.png: is missing"),
+        (lambda f: (f / "train" / "1.png").write_bytes(b"x"), "train/1.png.*no image"),
+        (
+            lambda f: cv2.imwrite(str(f / "trainannot" / "1.png"), np.zeros((6, 9), np.uint8)),
+            r"trainannot/1.png.*\(6, 9\)",
+        ),
+        (
+            lambda f: cv2.imwrite(str(f / "trainannot" / "1.png"), np.full((6, 8), 31, np.uint8)),
+            r"trainannot/1.png.*\[31\]",
+        ),
+        (lambda f: [p.unlink() for p in (f / "train").iterdir()], "train: holds no images"),
+    ],
+)
 def test_bad_data_names_the_file(folder: Path, damage, says: str) -> None:
     damage(folder)
     with pytest.raises(DatasetError, match=says):

@@ -18,9 +18,11 @@ def checksum(seed, index):
 
 
 def test_two_processes_render_the_same_bytes():
-    code = ("import sys, zlib; from seg_node.datasets.street import Street\n"
-            f"image, label = Street(5, {SMALL}).render(77)\n"
-            "print(zlib.crc32(image.tobytes()), zlib.crc32(label.tobytes()))")
+    code = (
+        "import sys, zlib; from seg_node.datasets.street import Street\n"
+        f"image, label = Street(5, {SMALL}).render(77)\n"
+        "print(zlib.crc32(image.tobytes()), zlib.crc32(label.tobytes()))"
+    )
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert tuple(int(word) for word in other.stdout.split()) == checksum(5, 77)
 

@@ -17,8 +17,9 @@ def test_environment_is_private_unless_the_user_chose_a_domain(tmp_path):
 
 def test_traces_of_the_ros_wheels_are_removed_and_nothing_else(tmp_path):
     ours, theirs = os.path.join(sys.prefix, "lib"), "/opt/cuda/lib"
-    wheels = child_environment(tmp_path, {"_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1",
-                                          "LD_LIBRARY_PATH": f"{ours}:{theirs}", "HOME": "/home/me"})
+    wheels = child_environment(
+        tmp_path, {"_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1", "LD_LIBRARY_PATH": f"{ours}:{theirs}", "HOME": "/home/me"}
+    )
     assert "_ROS_WHEELS_BOOTSTRAP_COMPLETE" not in wheels and wheels["LD_LIBRARY_PATH"] == theirs
     assert wheels["HOME"] == "/home/me"
     sourced = child_environment(tmp_path, {"LD_LIBRARY_PATH": f"{ours}:/opt/ros/jazzy/lib"})
@@ -40,9 +41,10 @@ def module(folder, text):
 
 
 def test_end_kills_what_ignores_an_interrupt(tmp_path):
-    environment = module(tmp_path, "import signal, time\n"
-                                   "signal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('up', flush=True)\n"
-                                   "time.sleep(60)\n")
+    environment = module(
+        tmp_path,
+        "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(60)\n",
+    )
     child = Child("stubborn", "child_under_test", [], environment, tmp_path)
     deadline = time.monotonic() + 10
     while "up" not in child.end_of_log() and time.monotonic() < deadline:
@@ -61,14 +63,22 @@ def test_the_end_of_a_log_says_why_a_child_died(tmp_path):
 
 def test_a_killed_parent_takes_its_children_along(tmp_path):
     environment = module(tmp_path, "import time; time.sleep(60)")
-    parent = subprocess.Popen([sys.executable, "-c", f"""
+    parent = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"""
 import time
 from pathlib import Path
 from seg_node.demo.processes import Child
 child = Child("sleeper", "child_under_test", [], {environment!r}, Path({str(tmp_path)!r}))
 print(child.process.pid, flush=True)
 time.sleep(60)
-"""], stdout=subprocess.PIPE, text=True)
+""",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     pid = int(parent.stdout.readline())
     assert os.path.exists(f"/proc/{pid}")
     parent.kill()

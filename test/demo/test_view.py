@@ -15,9 +15,21 @@ def report(frames=20):
         tally.add_sent(index / 10)
         tally.add_label(index / 10 + 0.02, 0.02)
     tally.add_pair(1.0, np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8))
-    tally.add_diagnostics({"model": "m", "runtime": "fake", "device": "cpu", "input_size": "4x8",
-                           "frames_in": str(frames), "dropped_too_old": "2", "last_error": "something odd",
-                           "infer_p50_ms": "1", "infer_p95_ms": "2", "infer_p99_ms": "3", "infer_max_ms": "4"})
+    tally.add_diagnostics(
+        {
+            "model": "m",
+            "runtime": "fake",
+            "device": "cpu",
+            "input_size": "4x8",
+            "frames_in": str(frames),
+            "dropped_too_old": "2",
+            "last_error": "something odd",
+            "infer_p50_ms": "1",
+            "infer_p95_ms": "2",
+            "infer_p99_ms": "3",
+            "infer_max_ms": "4",
+        }
+    )
     tally.finish()
     return tally.report()
 

@@ -19,13 +19,28 @@ LABELS = load_label_set("camvid11")
 
 
 def diagnostics(**changes):
-    return {"model": "m", "runtime": "fake", "device": "cpu", "input_size": "4x8", "frames_in": "3", "frames_out": "2",
-            "dropped_newer_frame": "1", "infer_p50_ms": "2.0", "infer_p95_ms": "3.0", "infer_p99_ms": "4.0",
-            "infer_max_ms": "5.0", "decode_p50_ms": "nan", "decode_p95_ms": "nan", "decode_p99_ms": "nan",
-            "decode_max_ms": "nan", **changes}
+    return {
+        "model": "m",
+        "runtime": "fake",
+        "device": "cpu",
+        "input_size": "4x8",
+        "frames_in": "3",
+        "frames_out": "2",
+        "dropped_newer_frame": "1",
+        "infer_p50_ms": "2.0",
+        "infer_p95_ms": "3.0",
+        "infer_p99_ms": "4.0",
+        "infer_max_ms": "5.0",
+        "decode_p50_ms": "nan",
+        "decode_p95_ms": "nan",
+        "decode_p99_ms": "nan",
+        "decode_max_ms": "nan",
+        **changes,
+    }
 
 
 # --- tally ----------------------------------------------------------------------------------------------------
+
 
 def test_empty_tally_reports_what_it_does_not_know_as_none():
     report = Tally(LABELS).report()
@@ -41,8 +56,12 @@ def test_tally_counts_rates_latency_and_drops():
         tally.add_label(0.2 + index * 0.2, seconds=0.01 * (index + 1))
     tally.add_diagnostics(diagnostics(frames_in="8"))
     report = tally.report()
-    assert report["frames"] == {"sent": 11, "in": 8, "out": 5, "dropped": {
-        "newer_frame": 1, "too_old": 0, "bad_image": 0, "inference_failed": 0, "transport": 3}}
+    assert report["frames"] == {
+        "sent": 11,
+        "in": 8,
+        "out": 5,
+        "dropped": {"newer_frame": 1, "too_old": 0, "bad_image": 0, "inference_failed": 0, "transport": 3},
+    }
     assert report["fps"] == {"sent": 10.0, "out": 5.0}
     assert report["latency_ms"]["end_to_end"]["p50"] == pytest.approx(30) and report["latency_ms"]["infer"]["max"] == 5
     assert "decode" not in report["latency_ms"]  # the node had not measured it
@@ -81,6 +100,7 @@ def test_scoring_large_frames_leaves_some_out():
 
 # --- pairing and moments --------------------------------------------------------------------------------------
 
+
 def test_pairing_joins_parts_and_forgets_the_oldest():
     pairing = Pairing(budget=100)
     assert pairing.add(1, "image", b"a", 40) is pairing.add(1, "label", b"b", 40)
@@ -110,6 +130,7 @@ def test_a_drive_that_ended_early_still_has_its_newest_frame():
 
 # --- background -----------------------------------------------------------------------------------------------
 
+
 def test_background_skips_rather_than_waits_and_survives_errors():
     go, done = threading.Event(), []
 
@@ -128,6 +149,7 @@ def test_background_skips_rather_than_waits_and_survives_errors():
 
 
 # --- pictures -------------------------------------------------------------------------------------------------
+
 
 def picture(shade, size=(48, 64)):
     return np.full((*size, 3), shade, np.uint8)
@@ -154,6 +176,7 @@ def test_sheet_without_rows_is_refused():
 
 
 # --- video ----------------------------------------------------------------------------------------------------
+
 
 def test_video_keeps_time_and_fits_other_sizes(tmp_path):
     av = pytest.importorskip("av")
@@ -182,6 +205,7 @@ def test_fit_centres_on_black():
 
 # --- files ----------------------------------------------------------------------------------------------------
 
+
 def test_files_of_a_drive_and_old_ones_removed(tmp_path):
     pytest.importorskip("av")
     (tmp_path / "label").mkdir()
@@ -200,7 +224,13 @@ def test_files_of_a_drive_and_old_ones_removed(tmp_path):
     frames = [{"stamp": i, "elapsed": float(i), "label": np.full((4, 8), i, np.uint8), "image": b"x"} for i in range(3)]
     files = write_recording(Drive(tmp_path, "a drive", LABELS, video), tally.report(), frames, lambda _: picture(5))
     assert [str(path.relative_to(tmp_path)) for path in files] == [
-        "overlay.mp4", "label/00.png", "label/01.png", "label/02.png", "sheet.png", "latency.json"]
+        "overlay.mp4",
+        "label/00.png",
+        "label/01.png",
+        "label/02.png",
+        "sheet.png",
+        "latency.json",
+    ]
     assert (cv2.imread(str(files[3]), cv2.IMREAD_UNCHANGED) == 2).all()
     table = json.loads((tmp_path / "latency.json").read_text())
     assert table["source"] == "a drive" and table["hardware"]["cores"] >= 1 and table["versions"]["numpy"]

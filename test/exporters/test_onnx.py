@@ -45,7 +45,9 @@ class Wrong(Runtime):
 def test_the_gate_stops_a_wrong_file_and_keeps_the_old(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (exported / "card.yaml").read_bytes(), (exported / "small.onnx").read_bytes()
     real = load_runtime
-    monkeypatch.setattr(parity, "load_runtime", lambda card, name, *rest: real(card, name) if name == "torch" else Wrong(card))
+    monkeypatch.setattr(
+        parity, "load_runtime", lambda card, name, *rest: real(card, name) if name == "torch" else Wrong(card)
+    )
     with pytest.raises(parity.ParityError, match="agrees with PyTorch on only"):
         exporters.export(str(exported), "onnx")
     assert before == ((exported / "card.yaml").read_bytes(), (exported / "small.onnx").read_bytes())
@@ -55,5 +57,5 @@ def test_the_gate_stops_a_wrong_file_and_keeps_the_old(exported: Path, monkeypat
 def test_weights_of_another_network(write_card, exported: Path) -> None:
     folder = write_card(network={"name": "rdsnet", "classes": 7}, files={"torch": {"path": "weights.pt"}})
     (folder / "weights.pt").write_bytes((exported / "weights.pt").read_bytes())
-    with pytest.raises(CardError, match="weights.pt: holds no weights of rdsnet with 7 classes"):
+    with pytest.raises(CardError, match=r"weights\.pt: holds no weights of rdsnet with 7 classes"):
         exporters.export(str(folder), "onnx")

@@ -21,10 +21,10 @@ CARD = """
 @pytest.fixture
 def make_card(tmp_path):
     def make(size=(4, 6), channels="bgr", classes=11, ignored=()):
-        text = textwrap.dedent(CARD).format(
-            size=size, channels=channels, classes=classes, ignored=list(ignored))
+        text = textwrap.dedent(CARD).format(size=size, channels=channels, classes=classes, ignored=list(ignored))
         (tmp_path / "card.yaml").write_text(text)
         return load_card(tmp_path)
+
     return make
 
 

@@ -51,6 +51,6 @@ def test_buffers_are_reused_and_the_frame_left_alone(labels, noise):
 def test_a_camera_may_change_its_size_and_its_rows_may_be_padded(noise):
     overlay = Overlay(LABEL_SET)
     for shape in ((4, 6), (1, 1), (7, 1), (1, 4), (4, 1), (5, 5)):
-        labels, image = np.zeros(shape, np.uint8), noise(shape[0], shape[1] + 2, 3)[:, :shape[1]]
+        labels, image = np.zeros(shape, np.uint8), noise(shape[0], shape[1] + 2, 3)[:, : shape[1]]
         blend = overlay.blend(Frame(image, "bgr"), labels, overlay.color(labels), 0.0)
         assert np.array_equal(blend, image)

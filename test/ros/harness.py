@@ -27,8 +27,12 @@ SIZE = (24, 32)  # of the fake network, (height, width)
 
 def environment():
     """Return the environment of someone who starts a program anew: no leftovers of this process's ROS wheels."""
-    ours = ("_ROS_WHEELS_BOOTSTRAP_COMPLETE", "LD_LIBRARY_PATH", "FASTRTPS_DEFAULT_PROFILES_FILE",
-            "FASTDDS_DEFAULT_PROFILES_FILE")
+    ours = (
+        "_ROS_WHEELS_BOOTSTRAP_COMPLETE",
+        "LD_LIBRARY_PATH",
+        "FASTRTPS_DEFAULT_PROFILES_FILE",
+        "FASTDDS_DEFAULT_PROFILES_FILE",
+    )
     return {**{k: v for k, v in os.environ.items() if k not in ours}, "PYTHONPATH": str(ROOT)}
 
 
@@ -45,6 +49,7 @@ def until(condition, seconds=20.0, what=""):
 
 def send(camera, message, condition, seconds=15.0):
     """Publish until a condition holds and return its value: a camera's first images may find nobody."""
+
     def attempt():
         camera.publish(message)
         end = time.monotonic() + 0.5
@@ -54,6 +59,7 @@ def send(camera, message, condition, seconds=15.0):
                 return value
             time.sleep(0.005)
         return None
+
     return until(attempt, seconds)
 
 
@@ -67,7 +73,8 @@ def write_card(folder, **options):
         "label_set: camvid11\n"
         f"input: {{size: [{SIZE[0]}, {SIZE[1]}], channels: bgr}}\n"
         "output: {kind: labels}\n"
-        "files: {}\n")
+        "files: {}\n"
+    )
     return folder
 
 
@@ -80,13 +87,25 @@ class NodeProcess:
         NodeProcess.count += 1
         self.namespace = f"/t{os.getpid()}_{NodeProcess.count}"
         self.name = self.namespace + "/seg_node"
-        words = ["-r", f"__ns:={self.namespace}", "-p", f"model:={model}", "-p", f"runtime:={runtime}",
-                 "-p", "diagnostics_period:=0.2"]
+        words = [
+            "-r",
+            f"__ns:={self.namespace}",
+            "-p",
+            f"model:={model}",
+            "-p",
+            f"runtime:={runtime}",
+            "-p",
+            "diagnostics_period:=0.2",
+        ]
         words += [word for argument in arguments for word in ("-p", argument)]
         words += [word for remap in remaps for word in ("-r", remap)]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "seg_node.ros.segmentation_node", "--ros-args", *words],
-            env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def alive(self):
         return self.process.poll() is None
@@ -145,6 +164,7 @@ class Client:
                 if condition(*found):
                     return True
             return False
+
         try:
             until(look, seconds)
         except AssertionError:
@@ -153,8 +173,11 @@ class Client:
 
     def ready(self, node):
         """Wait until the node is active and its subscription is there."""
-        self.status(node, lambda level, message, values: values["runtime"] and message not in
-                    ("loading", "inactive", "unconfigured"), seconds=30)
+        self.status(
+            node,
+            lambda level, message, values: values["runtime"] and message not in ("loading", "inactive", "unconfigured"),
+            seconds=30,
+        )
         return node
 
     def listen(self, node, output="label"):

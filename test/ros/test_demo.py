@@ -19,9 +19,14 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
 pytest.importorskip("av", reason="PyAV is not installed here")
 
 ROOT = Path(__file__).resolve().parents[2]
-CARD = {"name": "pretend", "network": {"name": "external", "classes": 11, "options": {"delay": 0.005}},
-        "label_set": "camvid11", "input": {"size": [60, 80], "channels": "bgr"},
-        "output": {"kind": "labels"}, "files": {}}
+CARD = {
+    "name": "pretend",
+    "network": {"name": "external", "classes": 11, "options": {"delay": 0.005}},
+    "label_set": "camvid11",
+    "input": {"size": [60, 80], "channels": "bgr"},
+    "output": {"kind": "labels"},
+    "files": {},
+}
 
 
 class Demo:
@@ -36,9 +41,27 @@ class Demo:
         environment = {k: v for k, v in os.environ.items() if k not in ours}
         environment.update(SEG_NODE_TEST_MARK=self.mark, PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "seg_node", "demo", *words, "--model", str(folder / "model"), "--runtime", "fake",
-             "--duration", str(duration), "--out", str(self.out)],
-            env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            [
+                sys.executable,
+                "-m",
+                "seg_node",
+                "demo",
+                *words,
+                "--model",
+                str(folder / "model"),
+                "--runtime",
+                "fake",
+                "--duration",
+                str(duration),
+                "--out",
+                str(self.out),
+            ],
+            env=environment,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         self.text = ""
 
     def children(self):

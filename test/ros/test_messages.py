@@ -18,8 +18,15 @@ SIZES = [(4, 6), (5, 7), (1, 1), (3, 1), (1, 3), (2, 1)]  # height, width
 def message(rows, encoding, width, height=None, *, pad=0, bigendian=0):
     """An Image message of uint8 rows (R, bytes); ``pad`` bytes of 0xAA follow each row."""
     rows = np.pad(rows, ((0, 0), (0, pad)), constant_values=0xAA)
-    return SimpleNamespace(header=HEADER, height=height or len(rows), width=width, encoding=encoding,
-                           is_bigendian=bigendian, step=rows.shape[1], data=array.array("B", rows.tobytes()))
+    return SimpleNamespace(
+        header=HEADER,
+        height=height or len(rows),
+        width=width,
+        encoding=encoding,
+        is_bigendian=bigendian,
+        step=rows.shape[1],
+        data=array.array("B", rows.tobytes()),
+    )
 
 
 def noise(height, width, channels, seed=1):
@@ -33,9 +40,16 @@ def bgr(frame):
 @pytest.mark.parametrize("pad", [0, 1, 5])
 @pytest.mark.parametrize("height, width", SIZES)
 class TestPlainEncodings:
-    @pytest.mark.parametrize("encoding, order", [
-        ("bgr8", [0, 1, 2]), ("8UC3", [0, 1, 2]), ("rgb8", [2, 1, 0]),
-        ("bgra8", [0, 1, 2, 3]), ("rgba8", [2, 1, 0, 3])])
+    @pytest.mark.parametrize(
+        "encoding, order",
+        [
+            ("bgr8", [0, 1, 2]),
+            ("8UC3", [0, 1, 2]),
+            ("rgb8", [2, 1, 0]),
+            ("bgra8", [0, 1, 2, 3]),
+            ("rgba8", [2, 1, 0, 3]),
+        ],
+    )
     def test_colour(self, encoding, order, height, width, pad):
         pixels = noise(height, width, len(order))
         frame = to_frame(message(pixels[..., order].reshape(height, -1), encoding, width, pad=pad))
@@ -63,7 +77,7 @@ class TestYuv:
     def test_422(self, encoding, height, width, pad, colour):
         (y, u, v), expected = colour
         pair = [u, y, v, y] if encoding in ("yuv422", "uyvy") else [y, u, y, v]
-        row = (pair * width)[:2 * width]  # an odd width ends in half a pair
+        row = (pair * width)[: 2 * width]  # an odd width ends in half a pair
         frame = to_frame(message(np.array([row] * height, np.uint8), encoding, width, pad=pad))
         assert frame.image.shape == (height, width, 3)
         assert np.abs(bgr(frame).astype(int) - expected).max() <= 2
@@ -137,18 +151,21 @@ def test_three_channels_are_a_view(encoding, pad):
     assert frame.image[0, 0, 0] == msg.data[0]
 
 
-@pytest.mark.parametrize("change, reason", [
-    ({"encoding": "32FC1"}, "unknown encoding '32FC1'; known are 8UC1.*yuyv"),
-    ({"encoding": ""}, "unknown encoding ''"),
-    ({"width": 0}, "empty: 0x4"),
-    ({"height": 0}, "empty: 6x0"),
-    ({"step": 17}, "step 17 is smaller than a row of 18 bytes"),
-    ({"step": 0}, "step 0 is smaller"),
-    ({"data": array.array("B", bytes(71))}, "truncated: 71 bytes .* needs 72"),
-    ({"data": array.array("B")}, "truncated: 0 bytes"),
-    ({"width": 2 ** 31, "height": 2 ** 31, "step": 2 ** 32 - 1}, "smaller than a row"),
-    ({"height": 2 ** 32 - 1}, "truncated: 72 bytes"),
-])
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"encoding": "32FC1"}, "unknown encoding '32FC1'; known are 8UC1.*yuyv"),
+        ({"encoding": ""}, "unknown encoding ''"),
+        ({"width": 0}, "empty: 0x4"),
+        ({"height": 0}, "empty: 6x0"),
+        ({"step": 17}, "step 17 is smaller than a row of 18 bytes"),
+        ({"step": 0}, "step 0 is smaller"),
+        ({"data": array.array("B", bytes(71))}, "truncated: 71 bytes .* needs 72"),
+        ({"data": array.array("B")}, "truncated: 0 bytes"),
+        ({"width": 2**31, "height": 2**31, "step": 2**32 - 1}, "smaller than a row"),
+        ({"height": 2**32 - 1}, "truncated: 72 bytes"),
+    ],
+)
 def test_bad_messages_say_why(change, reason):
     msg = message(noise(4, 18, 1)[..., 0], "bgr8", 6)
     vars(msg).update(change)
@@ -159,7 +176,7 @@ def test_bad_messages_say_why(change, reason):
 @pytest.mark.parametrize("encoding", sorted(ENCODINGS))
 def test_a_byte_too_few_is_noticed(encoding):
     msg = message(noise(6, 16, 1)[..., 0], encoding, 4, 4)
-    msg.data = msg.data[:(16 * 6 if encoding in ("nv12", "nv21") else 16 * 4) - 1]
+    msg.data = msg.data[: (16 * 6 if encoding in ("nv12", "nv21") else 16 * 4) - 1]
     with pytest.raises(MessageError, match="truncated"):
         to_frame(msg)
 
@@ -168,9 +185,15 @@ def compressed(data, text):
     return SimpleNamespace(header=HEADER, format=text, data=array.array("B", data))
 
 
-@pytest.mark.parametrize("suffix, text, tolerance", [
-    (".png", "png", 0), (".png", "bgr8; png compressed bgr8", 0),
-    (".jpg", "jpeg", 6), (".jpg", "rgb8; jpeg compressed bgr8", 6)])
+@pytest.mark.parametrize(
+    "suffix, text, tolerance",
+    [
+        (".png", "png", 0),
+        (".png", "bgr8; png compressed bgr8", 0),
+        (".jpg", "jpeg", 6),
+        (".jpg", "rgb8; jpeg compressed bgr8", 6),
+    ],
+)
 def test_compressed(suffix, text, tolerance):
     image = cv2.resize(noise(3, 4, 3), (40, 30))
     frame = compressed_to_frame(compressed(cv2.imencode(suffix, image)[1].tobytes(), text))
@@ -183,9 +206,14 @@ def test_compressed_rgb_goes_by_its_format():
     assert compressed_to_frame(compressed(data, "rgb8; jpeg compressed rgb8")).channels == "rgb"
 
 
-@pytest.mark.parametrize("data, text, reason", [
-    (b"", "jpeg", "cannot decode 0 bytes"), (b"no image", "jpeg", "cannot decode 8 bytes of format 'jpeg'"),
-    (b"x", "16UC1; compressedDepth png", "depth")])
+@pytest.mark.parametrize(
+    "data, text, reason",
+    [
+        (b"", "jpeg", "cannot decode 0 bytes"),
+        (b"no image", "jpeg", "cannot decode 8 bytes of format 'jpeg'"),
+        (b"x", "16UC1; compressedDepth png", "depth"),
+    ],
+)
 def test_bad_compressed_messages_say_why(data, text, reason):
     with pytest.raises(MessageError, match=reason):
         compressed_to_frame(compressed(data, text))

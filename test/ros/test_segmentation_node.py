@@ -23,10 +23,19 @@ from seg_node.ros.health import DROPS, STAGES  # noqa: E402
 from seg_node.ros.transport import sweep  # noqa: E402
 
 OK, WARN, ERROR = 0, 1, 2
-KEYS = {"model", "runtime", "device", "input_size", "frames_in", "frames_out", "rate_in_hz", "rate_out_hz",
-        "last_error",
-        *("dropped_" + cause for cause in DROPS),
-        *(f"{stage}_{value}_ms" for stage in STAGES for value in ("p50", "p95", "p99", "max"))}
+KEYS = {
+    "model",
+    "runtime",
+    "device",
+    "input_size",
+    "frames_in",
+    "frames_out",
+    "rate_in_hz",
+    "rate_out_hz",
+    "last_error",
+    *("dropped_" + cause for cause in DROPS),
+    *(f"{stage}_{value}_ms" for stage in STAGES for value in ("p50", "p95", "p99", "max")),
+}
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +66,7 @@ def start(client, tmp_path):
         model = model or write_card(tmp_path / f"model{len(nodes)}", **options)
         nodes.append(NodeProcess(model, *arguments, runtime=runtime, remaps=remaps))
         return client.ready(nodes[-1]) if ready else nodes[-1]
+
     yield run
     for node in nodes:
         if node.alive():
@@ -74,9 +84,11 @@ def expected_labels(image):
 
 
 def pixels(message):
-    return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, -1).squeeze(-1) \
-        if message.encoding == "mono8" else np.frombuffer(message.data, np.uint8).reshape(
-            message.height, message.width, 3)
+    return (
+        np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, -1).squeeze(-1)
+        if message.encoding == "mono8"
+        else np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
+    )
 
 
 def label_of(node, message):
@@ -112,16 +124,20 @@ def broken(change):
     return message
 
 
-@pytest.mark.parametrize("change, reason", [
-    (lambda m: setattr(m, "data", m.data[:-1]), "truncated: 9215 bytes of data"),
-    (lambda m: setattr(m, "data", array("B")), "truncated: 0 bytes"),
-    (lambda m: setattr(m, "width", 0), "the image is empty: 0x48"),
-    (lambda m: (setattr(m, "height", 0), setattr(m, "data", array("B"))), "the image is empty: 64x0"),
-    (lambda m: setattr(m, "encoding", "64FC9"), "unknown encoding '64FC9'"),
-    (lambda m: setattr(m, "encoding", ""), "unknown encoding ''"),
-    (lambda m: setattr(m, "step", 5), "step 5 is smaller than a row of 192 bytes"),
-    (lambda m: setattr(m, "height", 2 ** 32 - 1), "truncated"),
-], ids=["truncated", "no data", "no width", "nothing", "encoding", "no encoding", "step", "huge"])
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        (lambda m: setattr(m, "data", m.data[:-1]), "truncated: 9215 bytes of data"),
+        (lambda m: setattr(m, "data", array("B")), "truncated: 0 bytes"),
+        (lambda m: setattr(m, "width", 0), "the image is empty: 0x48"),
+        (lambda m: (setattr(m, "height", 0), setattr(m, "data", array("B"))), "the image is empty: 64x0"),
+        (lambda m: setattr(m, "encoding", "64FC9"), "unknown encoding '64FC9'"),
+        (lambda m: setattr(m, "encoding", ""), "unknown encoding ''"),
+        (lambda m: setattr(m, "step", 5), "step 5 is smaller than a row of 192 bytes"),
+        (lambda m: setattr(m, "height", 2**32 - 1), "truncated"),
+    ],
+    ids=["truncated", "no data", "no width", "nothing", "encoding", "no encoding", "step", "huge"],
+)
 def test_bad_images_are_named_and_survived(client, fast, change, reason):
     before = int(client.status(fast)[2]["dropped_bad_image"])
     fast.camera.publish(broken(change))
@@ -176,10 +192,15 @@ def test_frames_older_than_max_age_are_dropped(client, fast):
     assert client.set_double(fast, "max_age", 0.0).successful
 
 
-@pytest.mark.parametrize("qos", [
-    qos_profile_sensor_data, QoSProfile(depth=1),
-    QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.TRANSIENT_LOCAL),
-], ids=["best effort", "reliable", "latched"])
+@pytest.mark.parametrize(
+    "qos",
+    [
+        qos_profile_sensor_data,
+        QoSProfile(depth=1),
+        QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+    ],
+    ids=["best effort", "reliable", "latched"],
+)
 def test_every_cameras_qos_is_met(client, fast, qos):
     camera = client.camera(fast, qos=qos)
     del fast.labels[:]
@@ -214,8 +235,10 @@ CAMERA = """
 
 
 def camera_process(node, frame_id, width=64, transport="tuned"):
-    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(CAMERA), f"{node.namespace}/image", frame_id,
-                             str(width), transport], env=environment())
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(CAMERA), f"{node.namespace}/image", frame_id, str(width), transport],
+        env=environment(),
+    )
 
 
 def test_cameras_that_are_killed_and_come_back_ten_times(client, fast):
@@ -280,6 +303,7 @@ def test_failing_inferences_are_counted_and_survived(client, start):
     def eight_failed(level, message, values):
         camera.publish(image_message(scene()))
         return int(values["dropped_inference_failed"]) >= 8
+
     level, _, values = client.status(node, eight_failed, seconds=20)
     assert level == WARN and len(labels) >= 12
     assert "inference_failed: the fake backend fails" in values["last_error"]
@@ -323,11 +347,15 @@ def test_remapped(client, start):
     assert level == WARN and "/somewhere/else_" in message and "(publishers: 0)" in message
 
 
-@pytest.mark.parametrize("arguments, reason", [
-    ({"model": "/nowhere"}, "cannot load model '/nowhere': no model '/nowhere'"),
-    ({"runtime": "onnx"}, "cannot load model"),
-    ({"fail_every": 1}, "the fake backend fails every 1"),
-], ids=["no model", "no file", "first inference"])
+@pytest.mark.parametrize(
+    "arguments, reason",
+    [
+        ({"model": "/nowhere"}, "cannot load model '/nowhere': no model '/nowhere'"),
+        ({"runtime": "onnx"}, "cannot load model"),
+        ({"fail_every": 1}, "the fake backend fails every 1"),
+    ],
+    ids=["no model", "no file", "first inference"],
+)
 def test_a_model_that_does_not_load_is_reported(client, start, arguments, reason):
     node = start(ready=False, **arguments)
     _, message, values = client.status(node, lambda level, message, values: level == ERROR, seconds=20)
@@ -338,9 +366,15 @@ def test_a_model_that_does_not_load_is_reported(client, start, arguments, reason
     assert code == 0 and "Traceback" not in printed, printed
 
 
-@pytest.mark.parametrize("argument, reason", [
-    ("transport:=carrier_pigeon", "choose from raw, compressed"), ("overlay_alpha:=2.0", "out of range"),
-    ("max_age:=1", "decimal point"), ("device:=3", "device")])
+@pytest.mark.parametrize(
+    "argument, reason",
+    [
+        ("transport:=carrier_pigeon", "choose from raw, compressed"),
+        ("overlay_alpha:=2.0", "out of range"),
+        ("max_age:=1", "decimal point"),
+        ("device:=3", "device"),
+    ],
+)
 def test_wrong_start_values_end_it_with_a_reason(start, argument, reason):
     node = start(argument, ready=False)
     node.process.wait(10)

@@ -44,9 +44,15 @@ def test_a_child_of_ours_keeps_it():
     assert transport.prepare_transport() == path
 
 
-@pytest.mark.parametrize("name, value", [
-    ("FASTRTPS_DEFAULT_PROFILES_FILE", "/mine.xml"), ("FASTDDS_DEFAULT_PROFILES_FILE", "/mine.xml"),
-    ("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA"), ("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp")])
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("FASTRTPS_DEFAULT_PROFILES_FILE", "/mine.xml"),
+        ("FASTDDS_DEFAULT_PROFILES_FILE", "/mine.xml"),
+        ("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA"),
+        ("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp"),
+    ],
+)
 def test_the_users_own_choice_stands(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     before = profiles()
@@ -82,8 +88,10 @@ def test_the_memory_of_the_dead_is_swept_and_of_the_living_kept(tmp_path):
 
 
 def test_nothing_of_ros_is_imported_and_malloc_takes_it():
-    code = ("import sys; from seg_node.ros import transport; transport.prepare_transport();"
-            "assert 'rclpy' not in sys.modules; print(transport.tune_malloc())")
+    code = (
+        "import sys; from seg_node.ros import transport; transport.prepare_transport();"
+        "assert 'rclpy' not in sys.modules; print(transport.tune_malloc())"
+    )
     printed = subprocess.check_output([sys.executable, "-c", code], cwd=str(ROOT)).decode().strip()
     if sys.platform == "linux" and os.confstr("CS_GNU_LIBC_VERSION"):
         assert printed == "True"

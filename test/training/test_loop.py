@@ -35,7 +35,18 @@ ema: 0.9
 def command(folder: Path, *more: str) -> list[str]:
     recipe = folder / "tiny.yaml"
     recipe.write_text(RECIPE)
-    return [sys.executable, "-m", "seg_node", "train", str(recipe), "--out", str(folder / "run"), "--workers", "0", *more]
+    return [
+        sys.executable,
+        "-m",
+        "seg_node",
+        "train",
+        str(recipe),
+        "--out",
+        str(folder / "run"),
+        "--workers",
+        "0",
+        *more,
+    ]
 
 
 def finish(folder: Path) -> dict:
@@ -53,7 +64,9 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]
 def test_what_a_training_leaves(uninterrupted) -> None:
     folder, weights = uninterrupted
     run = folder / "run"
-    assert {"last.ckpt", "best.ckpt", "weights.pt", "card.yaml", "recipe.yaml", "run.yaml"} <= {p.name for p in run.iterdir()}
+    assert {"last.ckpt", "best.ckpt", "weights.pt", "card.yaml", "recipe.yaml", "run.yaml"} <= {
+        p.name for p in run.iterdir()
+    }
     assert "epoch 4/4" in weights["output"] and "mIoU" in weights["output"] and "waiting for data" in weights["output"]
     assert not list(run.glob("*.partial"))
     runtime = load_runtime(load_card(run), "torch", "cpu")  # the folder is a model
@@ -62,8 +75,13 @@ def test_what_a_training_leaves(uninterrupted) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_training_goes_on_from_its_last_epoch(uninterrupted, tmp_path: Path, how: signal.Signals) -> None:
-    process = subprocess.Popen(command(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                               env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    process = subprocess.Popen(
+        command(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
     assert process.stdout
     for line in process.stdout:
         if "epoch 2/4" in line:
@@ -74,7 +92,9 @@ def test_a_killed_training_goes_on_from_its_last_epoch(uninterrupted, tmp_path: 
     assert "epoch 4/4" in resumed["output"] and "epoch 1/4" not in resumed["output"]
     for key, tensor in uninterrupted[1].items():
         if key != "output":
-            assert torch.allclose(tensor.float(), resumed[key].float(), atol=1e-4), f"{key} differs from an unbroken training's"
+            assert torch.allclose(tensor.float(), resumed[key].float(), atol=1e-4), (
+                f"{key} differs from an unbroken training's"
+            )
 
 
 def test_another_recipe_in_the_same_folder_is_refused(uninterrupted) -> None:
@@ -84,5 +104,7 @@ def test_another_recipe_in_the_same_folder_is_refused(uninterrupted) -> None:
 
 
 def test_a_gradient_that_is_not_finite_stops_it(tmp_path: Path) -> None:
-    done = subprocess.run(command(tmp_path, "optimizer.lr=1e30", "precision=bf16-mixed"), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command(tmp_path, "optimizer.lr=1e30", "precision=bf16-mixed"), capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 1 and "not finite" in done.stderr
