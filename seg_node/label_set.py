@@ -4,15 +4,15 @@ Knows nothing of networks: class ids are 0 to ``count - 1``, and 255 is unlabell
 """
 
 from pathlib import Path
-from typing import Dict, NamedTuple, Tuple, Union
+from typing import Dict, List, NamedTuple, Tuple, Union
 
 import numpy as np
-import yaml
 
 from seg_node.share import share_path, shipped
+from seg_node.yaml_table import read_table
 
 UNLABELLED = 255
-_KEYS = {"name", "title", "classes", "unlabelled", "raw_ids"}
+_KEYS = {"name", "title", "classes", "raw_ids"}
 
 
 class LabelSet(NamedTuple):
@@ -54,24 +54,42 @@ def load_label_set(name: Union[str, Path]) -> LabelSet:
         if str(name) not in names():
             raise ValueError("no label set '{}': choose from {}, or give a .yaml file".format(name, ", ".join(names())))
         path = share_path("config/labels/{}.yaml".format(name))
-    with open(str(path), encoding="utf-8") as file:
-        table = yaml.safe_load(file)
+    table = read_table(path)
     try:
         return _parse(table)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except ValueError as error:
         raise ValueError("{}: not a label set: {}".format(path, error)) from error
 
 
 def _parse(table: Dict) -> LabelSet:
-    unknown = set(table) - _KEYS
-    if unknown:
-        raise ValueError("unknown keys {}".format(sorted(unknown)))
+    if not {"name", "classes"} <= set(table) <= _KEYS:
+        raise ValueError("has the keys {}; known are {}".format(list(table), ", ".join(sorted(_KEYS))))
     classes = table["classes"]
+    if not isinstance(classes, list) or not 1 <= len(classes) <= UNLABELLED:
+        raise ValueError("key 'classes': must be a list of 1 to {} classes".format(UNLABELLED))
     palette = np.zeros((256, 3), np.uint8)
+    class_names: List[str] = []
     for index, entry in enumerate(classes):
+        right = isinstance(entry, dict) and set(entry) == {"name", "color"} and isinstance(entry["name"], str)
+        if not right or entry["name"] in class_names or not _is_color(entry["color"]):
+            raise ValueError(
+                "class {} is {!r}; must be {{name: TEXT, color: [RED, GREEN, BLUE]}}, colours 0 to 255, each name once "
+                "(in quotes if it is a word such as on or no)".format(index, entry)
+            )
+        class_names.append(entry["name"])
         palette[index] = entry["color"][::-1]  # RGB in the file, as people write colours
     raw_ids = np.full(256, UNLABELLED, np.uint8)
     raw = table.get("raw_ids") or {index: index for index in range(len(classes))}
+    if not isinstance(raw, dict):
+        raise ValueError("key 'raw_ids': must be a table of raw id: class id")
     for raw_id, class_id in raw.items():
+        if raw_id not in range(256) or (class_id not in range(len(classes)) and class_id != UNLABELLED):
+            raise ValueError(
+                "raw_ids {!r}: {!r}; must map 0 to 255 to 0 to {}, or to 255".format(raw_id, class_id, len(classes) - 1)
+            )
         raw_ids[int(raw_id)] = class_id
-    return LabelSet(str(table["name"]), tuple(entry["name"] for entry in classes), palette, raw_ids)
+    return LabelSet(str(table["name"]), tuple(class_names), palette, raw_ids)
+
+
+def _is_color(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(part in range(256) for part in value)

@@ -5,12 +5,14 @@ was made (``config/recipes``); it only says what the files are and what goes in 
 """
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 import yaml
 
 from seg_node.share import share_path, shipped
+from seg_node.yaml_table import read_table
 
 CARD_NAME = "card.yaml"
 CHANNELS = ("bgr", "rgb")
@@ -97,12 +99,9 @@ def load_card(model: Union[str, Path]) -> ModelCard:
     """
     path = _find(model)
     try:
-        with open(str(path), encoding="utf-8") as file:
-            table = yaml.safe_load(file)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CardError("{}: not YAML: {}".format(path, error)) from error
-    if not isinstance(table, dict):
-        raise CardError("{}: a card is a table of keys; this is {}".format(path, type(table).__name__))
+        table = read_table(path)
+    except ValueError as error:
+        raise CardError(str(error)) from error
     return _Reader(path, table).card()
 
 
@@ -144,11 +143,22 @@ class _Reader:
             raise self.fail(key, "is {!r}; choose from {}".format(value, ", ".join(choices)))
         return str(value)
 
+    def text(self, key: str, value: Any) -> str:
+        if not isinstance(value, str) or not value:
+            raise self.fail(key, "is {!r}; must be text, in quotes if it looks like a number".format(value))
+        return value
+
+    def integers(self, key: str, value: Any, low: int, high: int) -> Tuple[int, ...]:
+        right = isinstance(value, list) and all(type(v) is int and low <= v <= high for v in value)
+        if not right:
+            raise self.fail(key, "is {!r}; must be whole numbers from {} to {}".format(value, low, high))
+        return tuple(value)
+
     def numbers(self, key: str, value: Any, count: int, positive: bool = False) -> Tuple[float, ...]:
         right = (
             isinstance(value, list)
             and len(value) == count
-            and all(isinstance(v, (int, float)) and (v > 0 or not positive) for v in value)
+            and all(type(v) in (int, float) and math.isfinite(v) and (v > 0 or not positive) for v in value)
         )
         if not right:
             raise self.fail(
@@ -161,24 +171,26 @@ class _Reader:
         for key in self.table:
             if key not in known:
                 raise self.fail(key, "unknown; known are {}".format(", ".join(known)))
-        for key in ("name", "label_set"):
-            if not isinstance(self.table.get(key), str):
-                raise self.fail(key, "is missing or no text")
+        name = self.text("name", self.table.get("name"))
+        if Path(name).name != name:  # files are named after it
+            raise self.fail("name", "is {!r}; must be no path".format(name))
         network = self.section("network", ["name", "classes", "options"])
         inputs = self.section("input", ["size", "channels", "mean", "std", "scale", "layout", "dtype"])
         output = self.section("output", ["kind", "ignored_classes"])
-        size = self.numbers("input.size", inputs.get("size"), 2, positive=True)
-        classes = network.get("classes")
-        if not isinstance(classes, int) or not 1 <= classes <= 255:
-            raise self.fail("network.classes", "is {!r}; must be 1 to 255".format(classes))
+        size = self.integers("input.size", inputs.get("size"), 1, 65535)
+        if len(size) != 2:
+            raise self.fail("input.size", "is {!r}; must be [height, width]".format(list(size)))
+        options = network.get("options") or {}
+        if not isinstance(options, dict) or not all(isinstance(key, str) for key in options):
+            raise self.fail("network.options", "is {!r}; must be a table".format(options))
         return ModelCard(
-            name=self.table["name"],
+            name=name,
             folder=self.path.parent,
-            network=str(network.get("name", "external")),
-            options=dict(network.get("options") or {}),
-            classes=classes,
+            network=self.text("network.name", network.get("name", "external")),
+            options=options,
+            classes=self.integers("network.classes", [network.get("classes")], 1, 255)[0],
             label_set=self.label_set(),
-            size=(int(size[0]), int(size[1])),
+            size=(size[0], size[1]),
             channels=self.choice("input.channels", inputs.get("channels"), CHANNELS),
             mean=self.numbers("input.mean", inputs.get("mean", [0.0, 0.0, 0.0]), 3),
             std=self.numbers("input.std", inputs.get("std", [1.0, 1.0, 1.0]), 3, positive=True),
@@ -186,14 +198,14 @@ class _Reader:
             layout=self.choice("input.layout", inputs.get("layout", "nhwc"), LAYOUTS),
             dtype=self.choice("input.dtype", inputs.get("dtype", "uint8"), DTYPES),
             output=self.choice("output.kind", output.get("kind", "labels"), OUTPUTS),
-            ignored_classes=tuple(output.get("ignored_classes") or ()),
+            ignored_classes=self.integers("output.ignored_classes", output.get("ignored_classes") or [], 0, 254),
             files=self.files(),
             notes={key: self.table[key] for key in ("licence", "training", "scores") if key in self.table},
         )
 
     def label_set(self) -> str:
         """A shipped set's name as it is; a file's path from the card's folder."""
-        name: str = self.table["label_set"]
+        name = self.text("label_set", self.table.get("label_set"))
         return str(self.path.parent / name) if name.endswith(".yaml") else name
 
     def files(self) -> Dict[str, ModelFile]:
@@ -201,7 +213,11 @@ class _Reader:
         for kind, entry in self.section("files", list(FILE_KINDS)).items():
             if not isinstance(entry, dict) or "path" not in entry or set(entry) - {"path", "sha256"}:
                 raise self.fail("files." + kind, "must be {path: FILE, sha256: DIGEST}")
-            files[kind] = ModelFile(self.path.parent / entry["path"], entry.get("sha256"))
+            digest = entry.get("sha256")
+            files[kind] = ModelFile(
+                self.path.parent / self.text("files.{}.path".format(kind), entry["path"]),
+                None if digest is None else self.text("files.{}.sha256".format(kind), digest).lower(),
+            )
         return files
 
 

@@ -1,21 +1,21 @@
 """Where the package's files (config, models, launch) lie.
 
-Three homes, tried in this order: the source tree, an ament prefix (colcon, a ROS host), and the Python
-environment's own prefix (``pip install .``).
+Three homes, tried in this order: the source tree, an ament prefix (colcon, a ROS host), and the prefix that this file
+lies in (``pip install .``, into whichever environment). A home has the package's ``package.xml``: other packages leave
+folders named ``models`` or ``launch`` beside ours.
 """
 
 import os
-import sys
 from pathlib import Path
 from typing import Iterator
 
 
 def _homes() -> Iterator[Path]:
-    yield Path(__file__).resolve().parent.parent
-    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
-        if prefix:
-            yield Path(prefix) / "share" / "seg_node"
-    yield Path(sys.prefix) / "share" / "seg_node"
+    above = list(Path(__file__).resolve().parents)[1:]
+    prefixes = [Path(prefix) for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
+    for home in [above[0]] + [prefix / "share" / "seg_node" for prefix in prefixes + above]:
+        if (home / "package.xml").is_file():
+            yield home
 
 
 def share_path(relative: str) -> Path:
@@ -27,7 +27,7 @@ def share_path(relative: str) -> Path:
     for place in places:
         if place.exists():
             return place
-    looked = ", ".join(str(place) for place in places)
+    looked = ", ".join(str(place) for place in places) or "no home with a package.xml"
     raise FileNotFoundError("no {} in this installation; looked at {}".format(relative, looked))
 
 

@@ -26,10 +26,33 @@ def test_an_unknown_name_lists_what_there_is() -> None:
         load_label_set("camvid99")
 
 
-def test_a_broken_file_is_named(tmp_path) -> None:
+ONE = "name: mine\nclasses: [{name: road, color: [1, 2, 3]}]\n"
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("name: mine\nclases: []\n", "clases"),
+        ("", "table"),
+        ("{", "YAML"),
+        (ONE + "name: again\n", "twice"),
+        (ONE + "unlabelled: 11\n", "unlabelled"),
+        (ONE + "raw_ids: [0]\n", "raw_ids"),
+        (ONE + "raw_ids: {-1: 0}\n", "raw_ids -1"),
+        (ONE + "raw_ids: {1: 1}\n", "raw_ids 1: 1"),
+        (ONE + "raw_ids: {1: 300}\n", "300"),
+        ("name: mine\nclasses: []\n", "classes"),
+        ("name: mine\nclasses: [road]\n", "class 0"),
+        (ONE.replace("3]", "300]"), "class 0.*300"),
+        (ONE.replace(", 2, 3", ""), "class 0"),
+        (ONE.replace("road", "on"), "class 0.*quotes"),
+        (ONE.replace("}]", "}, {name: road, color: [4, 5, 6]}]"), "class 1.*once"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path, text: str, says: str) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text("name: mine\nclases: []\n")
-    with pytest.raises(ValueError, match=r"mine\.yaml.*clases"):
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"(?s)mine\.yaml.*{says}"):
         load_label_set(path)
 
 

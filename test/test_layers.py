@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "seg_node"
-CORE = {"share", "plugins", "label_set", "model_card"}
+CORE = {"share", "plugins", "label_set", "model_card", "yaml_table"}
 BASE = {"numpy", "yaml"}
 
 # package -> (modules of ours, libraries); every module may import the standard library and its own package

@@ -43,6 +43,19 @@ def test_an_unknown_key_fails_with_its_name_and_the_file(write_card, section, ke
         ("network", "classes", 0),
         ("network", "classes", "11"),
         ("output", "kind", "masks"),
+        ("input", "size", [48.5, 64]),
+        ("input", "mean", [float("nan"), 0, 0]),
+        ("input", "std", [float("inf"), 1, 1]),
+        ("network", "classes", True),
+        ("network", "name", 5),
+        ("network", "options", [1]),
+        ("network", "options", {1: 2}),
+        ("output", "ignored_classes", 11),
+        ("output", "ignored_classes", "11"),
+        ("output", "ignored_classes", [-1]),
+        ("output", "ignored_classes", [256]),
+        ("files", "onnx", {"path": 5}),
+        ("files", "onnx", {"path": "x", "sha256": 12345}),
         ("files", "onnx", "small.onnx"),
         ("files", "pickle", {"path": "x"}),
     ],
@@ -50,6 +63,20 @@ def test_an_unknown_key_fails_with_its_name_and_the_file(write_card, section, ke
 def test_a_wrong_value_fails_with_its_key(write_card, section, key, value) -> None:
     folder = write_card(**{section: {**card_table()[section], key: value}})
     with pytest.raises(CardError, match=f"{section}.{key}"):
+        load_card(folder)
+
+
+@pytest.mark.parametrize("name", [None, 5, "", "a/b"])
+def test_a_name_is_text_that_can_name_a_file(write_card, name) -> None:
+    with pytest.raises(CardError, match="'name'"):
+        load_card(write_card(name=name))
+
+
+def test_a_key_written_twice(write_card) -> None:
+    folder = write_card()
+    with open(folder / "card.yaml", "a") as file:
+        file.write("output: {kind: logits}\n")
+    with pytest.raises(CardError, match=r"card\.yaml.*'output' is written twice"):
         load_card(folder)
 
 

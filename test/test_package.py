@@ -93,4 +93,16 @@ def test_pip_puts_it_where_ros_looks(source: Path, tmp_path: Path) -> None:
         timeout=180,
     )
     assert done.returncode == 0, done.stderr
+    packages = next(prefix.glob("**/seg_node/share.py")).parent.parent
+    (packages / "config" / "labels").mkdir(parents=True)  # another package's, as pip sometimes leaves them
+    says = "from seg_node import label_set; print(label_set.names())"
+    listed = subprocess.run(
+        [sys.executable, "-c", says],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(packages), "AMENT_PREFIX_PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "camvid11" in listed.stdout, listed.stdout + listed.stderr
     check(prefix)
