@@ -1,5 +1,7 @@
 """One contract for every backend: the same image gives the same labels, and bad input gives a clear error."""
 
+import contextlib
+import pickle
 import shutil
 from pathlib import Path
 
@@ -111,6 +113,58 @@ def test_a_corrupt_file(model: Path, reading: tuple[str, str], content) -> None:
         load_runtime(card_with(model, kind, sha256=None), name, "cpu")
 
 
+@pytest.mark.parametrize("old", [False, True], ids=["weights_only", "torch before 1.13"])
+def test_weights_run_nothing(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: bool) -> None:
+    """Tensors are read, and code that a file brings along is not run, in old versions of PyTorch too."""
+    torch = pytest.importorskip("torch")
+    from seg_node.runtimes.torch import read_weights
+
+    if old:
+        new_load = torch.load
+
+        def load(f, map_location=None, pickle_module=pickle, **pickle_load_args):
+            return new_load(f, map_location, pickle_module, weights_only=False, **pickle_load_args)
+
+        monkeypatch.setattr(torch, "load", load)
+    weights = read_weights(exported / "weights.pt")
+    assert weights["classify.bias"].shape == (11,)
+
+    class Runs:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "ran",))
+
+    torch.save({"classify.bias": Runs()}, tmp_path / "bad.pt")
+    with pytest.raises(CardError, match=r"bad\.pt"):
+        read_weights(tmp_path / "bad.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_damaged_bytes_in_weights(exported: Path, tmp_path: Path) -> None:
+    """A pickle whose bytes are changed raises all kinds of errors: CardError to the caller."""
+    torch = pytest.importorskip("torch")
+    from seg_node.runtimes.torch import read_weights
+
+    path = tmp_path / "w.pt"
+    torch.save({"a": torch.zeros(2)}, path)
+    whole, rng = path.read_bytes(), np.random.default_rng(1)
+    start = whole.index(b"\x80\x02")
+    for _ in range(100):
+        damaged = bytearray(whole)
+        damaged[int(rng.integers(start, start + 100))] = int(rng.integers(256))
+        path.write_bytes(damaged)
+        with contextlib.suppress(CardError):
+            read_weights(path)
+
+
+def test_options_that_the_network_does_not_know_name_the_card(model: Path) -> None:
+    pytest.importorskip("torch")
+    table = yaml.safe_load((model / "card.yaml").read_text())
+    table["network"]["options"] = {"colour": "red"}
+    (model / "card.yaml").write_text(yaml.safe_dump(table))
+    with pytest.raises(CardError, match=r"card\.yaml: network 'rdsnet'.*colour"):
+        load_runtime(load_card(model), "torch", "cpu")
+
+
 def test_a_wrong_sha256(model: Path, reading: tuple[str, str]) -> None:
     name, kind = reading
     with pytest.raises(CardError, match="sha256"):
@@ -118,7 +172,7 @@ def test_a_wrong_sha256(model: Path, reading: tuple[str, str]) -> None:
 
 
 def test_a_device_that_is_not_there(exported: Path, reading: tuple[str, str]) -> None:
-    with pytest.raises(ValueError, match="nonsense"):
+    with pytest.raises(ValueError, match="^device 'nonsense' is not available"):
         load_runtime(load_card(exported), reading[0], "nonsense")
 
 

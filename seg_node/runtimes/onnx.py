@@ -52,11 +52,10 @@ def load(card: ModelCard, device: str = "auto") -> OnnxRuntime:
     """
     import onnxruntime
 
+    providers = _providers(device, onnxruntime.get_available_providers())
     path = card.file("onnx")
     try:
-        session = onnxruntime.InferenceSession(
-            str(path), providers=_providers(device, onnxruntime.get_available_providers())
-        )
+        session = onnxruntime.InferenceSession(str(path), providers=providers)
     except Exception as error:  # ONNX Runtime raises its own classes, which differ between versions
         raise CardError("{}: ONNX Runtime cannot load it: {}".format(path, error)) from error
     return OnnxRuntime(card, session)

@@ -1,11 +1,13 @@
 """PyTorch: a checkpoint's weights in the network that the card names."""
 
+import inspect
 import pickle
+import types
 from typing import Any, Dict
 
 import numpy as np
 
-from seg_node.model_card import CardError, ModelCard
+from seg_node.model_card import CARD_NAME, CardError, ModelCard
 from seg_node.runtimes import Prediction, Runtime
 
 REQUIRES = "torch"
@@ -61,7 +63,10 @@ def load_network(card: ModelCard) -> Any:
     from seg_node import networks
 
     path = card.file("torch")
-    network = networks.build(card.network, card.classes, **card.options)
+    try:
+        network = networks.build(card.network, card.classes, **card.options)
+    except ValueError as error:
+        raise CardError("{}: {}".format(card.folder / CARD_NAME, error)) from error
     try:
         network.load_state_dict(read_weights(path))
     except RuntimeError as error:
@@ -77,11 +82,31 @@ def read_weights(path: Any) -> Dict[str, Any]:
     """Read a state dict; tensors only, nothing in the file is run. Raises CardError where it holds anything else."""
     import torch
 
+    # PyTorch before 1.13 (JetPack 4.6 has 1.10) has no weights_only
+    has_own = "weights_only" in inspect.signature(torch.load).parameters
+    safely = {"weights_only": True} if has_own else {"pickle_module": _tensors_only()}
     try:
-        state = torch.load(str(path), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        state = torch.load(str(path), map_location="cpu", **safely)
+    except Exception as error:  # a damaged pickle raises whatever its bytes spell
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise CardError("{}: no PyTorch weights, or a damaged file: {}".format(path, why)) from error
     if not isinstance(state, dict):
         raise CardError("{}: holds a {}, not a state dict".format(path, type(state).__name__))
     return state
+
+
+class _TensorsOnly(pickle.Unpickler):
+    """Finds what a state dict of tensors is made of, and nothing else that a pickle may name and so run."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        wanted = (module, name) in (("collections", "OrderedDict"), ("torch._utils", "_rebuild_tensor_v2"))
+        if not wanted and not (module == "torch" and name.endswith("Storage")):
+            raise pickle.UnpicklingError("names {}.{}, which is no part of a tensor".format(module, name))
+        return super().find_class(module, name)
+
+
+def _tensors_only() -> types.ModuleType:
+    """Return a stand-in for the module ``pickle``, as torch.load takes it."""
+    module = types.ModuleType("tensors_only")
+    module.__dict__.update(Unpickler=_TensorsOnly, load=lambda file, **how: _TensorsOnly(file, **how).load())
+    return module
