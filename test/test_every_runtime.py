@@ -172,7 +172,7 @@ def test_a_wrong_sha256(model: Path, reading: tuple[str, str]) -> None:
 
 
 def test_a_device_that_is_not_there(exported: Path, reading: tuple[str, str]) -> None:
-    with pytest.raises(ValueError, match="^device 'nonsense' is not available"):
+    with pytest.raises(ValueError, match=r"^device 'nonsense' is not available"):
         load_runtime(load_card(exported), reading[0], "nonsense")
 
 

@@ -33,6 +33,8 @@ def main(words: list[str] | None = None) -> int:
         if arguments.debug:
             raise
         print(f"seg-node {arguments.command}: {error}", file=sys.stderr)
+        if isinstance(error, ModuleNotFoundError):
+            print("training and export need more than the robot: pip install -e '.[train]'", file=sys.stderr)
         return 1
     return code
 

@@ -11,6 +11,7 @@ both.
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from seg_node import datasets, runtimes
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["auto", *runtimes.names()],
         help="auto takes the fastest that is installed",
     )
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu or gpu (default auto)")
     parser.add_argument("--void", default="ignored", choices=["ignored", "counted"], help="which figures --json prints")
     parser.add_argument("--save", type=Path, metavar="DIR", help="write the label images there")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.save:
         arguments.save.mkdir(parents=True, exist_ok=True)
     runtime = runtimes.load_runtime(card, arguments.runtime, arguments.device)
-    report = evaluate(Segmenter(card, runtime), split, arguments.save, _progress(arguments.json))
+    report = evaluate(Segmenter(card, runtime), split, arguments.save, _show_progress)
     what = {"model": card.name, "dataset": arguments.dataset, "split": arguments.split}
     result = {**what, **report.as_dict(arguments.void), "runtime": runtime.name, "precision": "fp32"}
     runtime.close()
@@ -58,14 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _progress(quiet: bool):  # type: ignore[no-untyped-def]
-    import sys
-
-    def show(done: int, total: int) -> None:
-        end = "\n" if done == total else ""
-        print(f"\r{done}/{total} images", end=end, file=sys.stderr, flush=True)
-
-    return (lambda done, total: None) if quiet or not sys.stderr.isatty() else show
+def _show_progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done}/{total} images", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
 
 def _table(what: dict, ignored: dict, counted: dict) -> str:

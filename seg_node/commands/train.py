@@ -5,7 +5,8 @@ example:
   seg-node train rdsnet_camvid_street --data CamVid --out runs/mine epochs=20 optimizer.lr=0.001
 
 The folder then holds best.ckpt, last.ckpt, weights.pt, card.yaml (so `seg-node evaluate` and `export` take the
-folder), recipe.yaml and run.yaml (how to repeat it), and TensorBoard's logs.
+folder), recipe.yaml and run.yaml (how to repeat it), and TensorBoard's logs (tensorboard --logdir DIR).
+Ctrl-C or a kill loses the running epoch and no more: the same command goes on after the last whole one.
 """
 
 import argparse
@@ -13,7 +14,9 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", help="a name in config/recipes, or a .yaml file")
+    from seg_node.training.recipe import names
+
+    parser.add_argument("recipe", help=f"{', '.join(names())}, or a .yaml file")
     parser.add_argument("--data", type=Path, help="the data set's folder")
     parser.add_argument(
         "--out", type=Path, required=True, help="where to write; an unfinished training there is gone on with"

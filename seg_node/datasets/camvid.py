@@ -33,10 +33,10 @@ class CamVid:
         path = self._images[index]
         image = _read(path, cv2.IMREAD_COLOR)
         raw = _read(self._labels / path.name, cv2.IMREAD_UNCHANGED)
-        if raw.shape != image.shape[:2]:
+        if raw.shape != image.shape[:2] or raw.dtype != np.uint8:
             raise DatasetError(
-                f"{self._labels / path.name}: is {raw.shape}, its image {image.shape[:2]}; "
-                "a label is one channel of its image's size"
+                f"{self._labels / path.name}: is {raw.dtype} {raw.shape}, its image {image.shape[:2]}; "
+                "a label is one channel of its image's size, 8 bits deep"
             )
         label = self._raw_ids[raw]
         if np.any((label == UNLABELLED) & (raw != 11)):
@@ -63,7 +63,7 @@ def open_split(split: str, data: Path | None = None, size: tuple[int, int] | Non
     if data is None:
         raise ValueError("CamVid needs its folder: --data DIR, with train/ and trainannot/ in it")
     folder, labels = Path(data) / split, Path(data) / f"{split}annot"
-    images = sorted(folder.glob("*.png")) + sorted(folder.glob("*.jpg"))
+    images = sorted(folder.glob("*.png"))
     if not images:
         raise DatasetError(f"{folder}: holds no images; CamVid's layout is {split}/*.png beside {split}annot/*.png")
     for path in images:

@@ -1,6 +1,5 @@
 """To ONNX: one fused graph with a static shape, uint8 NHWC pixels in, uint8 class ids out."""
 
-import os
 import warnings
 from pathlib import Path
 
@@ -15,7 +14,7 @@ INPUT, OUTPUT = "image", "label"
 
 
 def export(card: ModelCard, path: Path) -> Path:
-    """Write the card's network, with its normalisation and argmax, to ``path``; whole or not at all.
+    """Write the card's network, with its normalisation and argmax, to ``path``.
 
     Raises CardError where the weights cannot be used.
     """
@@ -46,7 +45,5 @@ def export(card: ModelCard, path: Path) -> Path:
     del model.graph.metadata_props[:]
     del model.metadata_props[:]
     onnx.checker.check_model(model, full_check=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(model.SerializeToString())
-    os.replace(partial, path)
+    path.write_bytes(model.SerializeToString())
     return path

@@ -34,6 +34,18 @@ def test_what_cannot_be_done_exits_with_1_and_a_reason() -> None:
     assert done.returncode == 1 and "no model 'no_such_model'" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_a_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "seg_node.training.loop", None)  # as if a library that it imports were missing
+    assert commands.main(["train", "rdsnet_camvid", "--out", str(tmp_path)]) == 1
+    assert "pip install -e '.[train]'" in capsys.readouterr().err
+
+
+def test_help_lists_the_recipes(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        commands.main(["train", "--help"])
+    assert "rdsnet_camvid, rdsnet_camvid_street" in capsys.readouterr().out
+
+
 def test_evaluate_prints_one_json_object(exported: Path) -> None:
     done = run("evaluate", str(exported), "--dataset", "street", "--runtime", "onnx", "--json")
     assert done.returncode == 0, done.stderr

@@ -37,6 +37,10 @@ def test_pairs_and_void(folder: Path) -> None:
             r"trainannot/1.png.*\(6, 9\)",
         ),
         (
+            lambda f: cv2.imwrite(str(f / "trainannot" / "1.png"), np.full((6, 8), 300, np.uint16)),
+            r"trainannot/1.png: is uint16.*8 bits",
+        ),
+        (
             lambda f: cv2.imwrite(str(f / "trainannot" / "1.png"), np.full((6, 8), 31, np.uint8)),
             r"trainannot/1.png.*\[31\]",
         ),
