@@ -4,6 +4,8 @@ What a graph wants is on its card: layout, dtype, mean, std, scale, output kind.
 this and pass through without a copy.
 """
 
+from typing import Callable, Optional
+
 import numpy as np
 
 from seg_node.model_card import CARD_NAME, CardError, ModelCard
@@ -34,6 +36,19 @@ def to_input(images: np.ndarray, card: ModelCard) -> np.ndarray:
     mean, std = np.array(card.mean, np.float32), np.array(card.std, np.float32)
     x = (images.astype(np.float32) / np.float32(card.scale) - mean) / std
     return x if card.layout == "nhwc" else np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+
+
+def infer_in_batches(run: Callable, images: np.ndarray, card: ModelCard, batch: Optional[int]) -> Prediction:
+    """Label uint8 (N, H, W, 3) with ``run``, input to output of a graph that takes ``batch`` images; None: any number.
+
+    Raises ValueError where N images cannot be cut into such batches.
+    """
+    x = to_input(images, card)
+    if batch in (None, len(x)):
+        return to_prediction(run(x), card)
+    if batch != 1:
+        raise ValueError("the graph takes batches of {}; got {} images".format(batch, len(x)))
+    return to_prediction(np.concatenate([run(x[i : i + 1]).copy() for i in range(len(x))]), card)
 
 
 def to_prediction(output: np.ndarray, card: ModelCard) -> Prediction:

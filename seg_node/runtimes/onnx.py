@@ -6,7 +6,7 @@ import numpy as np
 
 from seg_node.model_card import CardError, ModelCard
 from seg_node.runtimes import Prediction, Runtime
-from seg_node.runtimes._adapt import check_graph, to_input, to_prediction
+from seg_node.runtimes._adapt import check_graph, infer_in_batches
 
 REQUIRES = "onnxruntime"
 READS = ("onnx",)
@@ -29,12 +29,7 @@ class OnnxRuntime(Runtime):
         self._batch = graph_input.shape[0] if isinstance(graph_input.shape[0], int) else None
 
     def _infer(self, images: np.ndarray) -> Prediction:
-        x = to_input(images, self.card)
-        if self._batch in (None, len(x)):
-            return to_prediction(self._run(x), self.card)
-        if self._batch != 1:
-            raise ValueError("the graph takes batches of {}; got {} images".format(self._batch, len(x)))
-        return to_prediction(np.concatenate([self._run(x[i : i + 1]) for i in range(len(x))]), self.card)
+        return infer_in_batches(self._run, images, self.card, self._batch)
 
     def _run(self, x: np.ndarray) -> np.ndarray:
         output: np.ndarray = self._session.run([self._output], {self._input: x})[0]

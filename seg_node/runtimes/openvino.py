@@ -6,7 +6,7 @@ import numpy as np
 
 from seg_node.model_card import CardError, ModelCard
 from seg_node.runtimes import Prediction, Runtime, file_kind
-from seg_node.runtimes._adapt import check_graph, to_input, to_prediction
+from seg_node.runtimes._adapt import check_graph, infer_in_batches
 
 REQUIRES = "openvino"
 READS = ("openvino", "onnx")
@@ -27,12 +27,7 @@ class OpenVinoRuntime(Runtime):
         self._request = compiled.create_infer_request()
 
     def _infer(self, images: np.ndarray) -> Prediction:
-        x = to_input(images, self.card)
-        if self._batch in (None, len(x)):
-            return to_prediction(self._run(x), self.card)
-        if self._batch != 1:
-            raise ValueError("the graph takes batches of {}; got {} images".format(self._batch, len(x)))
-        return to_prediction(np.concatenate([self._run(x[i : i + 1]).copy() for i in range(len(x))]), self.card)
+        return infer_in_batches(self._run, images, self.card, self._batch)
 
     def _run(self, x: np.ndarray) -> np.ndarray:
         # shared memory both ways: the request reads x where it lies, and the result is a view of its output
