@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from seg_node.label_set import UNLABELLED
+from seg_node.pipeline.network_input import resize
 from seg_node.training.recipe import Augment
 
 
@@ -18,7 +19,7 @@ def fit(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> tuple[np
         return image, label
     to = (size[1], size[0])
     return (
-        np.asarray(cv2.resize(image, to, interpolation=cv2.INTER_LINEAR)),
+        resize(image, size),
         np.asarray(cv2.resize(label, to, interpolation=cv2.INTER_NEAREST)),
     )
 

@@ -23,8 +23,30 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         partial = f"{path}.partial"
-        super().save_checkpoint(checkpoint, partial, storage_options)
-        os.replace(partial, path)
+        try:
+            super().save_checkpoint(checkpoint, partial, storage_options)
+            os.replace(partial, path)
+        except OSError as error:  # a full disk, above all
+            Path(partial).unlink(missing_ok=True)
+            raise OSError(
+                f"{path}: cannot be written ({error}); the last whole checkpoint is kept: "
+                "make room, then run the same command again"
+            ) from error
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        try:
+            kept = super().load_checkpoint(path, map_location, weights_only)
+        except Exception as error:  # a damaged pickle raises whatever its bytes spell
+            raise ValueError(
+                f"{path}: damaged, or no checkpoint of ours ({type(error).__name__}); restore it, or delete it to "
+                "begin the training anew"
+            ) from error
+        for state in kept["callbacks"].values():
+            if "dirpath" in state:  # Lightning forgets the best score where the folder was moved
+                state["dirpath"] = os.path.dirname(os.path.realpath(path))
+        return kept
 
 
 def save_weights(state: Mapping[str, torch.Tensor], path: Path) -> None:

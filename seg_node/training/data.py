@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from seg_node.datasets import Sample, Split, open_split
+from seg_node.datasets import Sample, Split, label_set_of, open_split
 from seg_node.training.augment import augment, fit
 from seg_node.training.recipe import Augment, Recipe, Source
 
@@ -36,6 +36,10 @@ class Cached:
 
 
 def open_source(source: Source, recipe: Recipe, data: Path | None) -> Cached:
+    """Open a split. Raises ValueError where its label set is not the recipe's, and what ``open_split`` raises."""
+    theirs = label_set_of(source.dataset)
+    if theirs != recipe.label_set:
+        raise ValueError(f"recipe {recipe.name} labels {recipe.label_set}, but {source.dataset} has {theirs}")
     return Cached(open_split(source.dataset, source.split, data, recipe.input.size))
 
 

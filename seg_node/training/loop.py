@@ -4,15 +4,17 @@ Resumes by itself from ``last.ckpt`` in the output folder.
 """
 
 import logging
+import sys
 import time
 import warnings
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader
@@ -20,10 +22,11 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from seg_node import networks
 from seg_node.label_set import UNLABELLED, load_label_set
+from seg_node.model_card import CARD_NAME
 from seg_node.training import checkpoint
 from seg_node.training.data import EpochSampler, TrainingSamples, open_source
 from seg_node.training.losses import build_loss, class_frequency
-from seg_node.training.recipe import Optimizer, Recipe, Schedule
+from seg_node.training.recipe import Optimizer, Recipe, Schedule, load_recipe
 
 
 class Task(pl.LightningModule):
@@ -35,6 +38,7 @@ class Task(pl.LightningModule):
     def __init__(self, recipe: Recipe, frequency: np.ndarray) -> None:
         super().__init__()
         self.recipe = recipe
+        self.names = load_label_set(recipe.label_set).names
         self.network = networks.build(recipe.network.name, len(frequency), **recipe.network.options)
         self.loss = build_loss(recipe.loss, frequency)
         self.confusion = MulticlassConfusionMatrix(len(frequency), ignore_index=UNLABELLED)
@@ -54,11 +58,13 @@ class Task(pl.LightningModule):
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
+            return  # 16-mixed: its scaler leaves such steps out, and its first ones always are
         for name, parameter in self.network.named_parameters():
             if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
                 raise FloatingPointError(
-                    f"gradient of {name} is not finite at step {self.global_step}; the last whole "
-                    "epoch is in last.ckpt: go on with precision=32-true"
+                    f"gradient of {name} is not finite at step {self.global_step}; train anew, into another --out, "
+                    "with a lower optimizer.lr, gradient_clip=1 or precision=32-true"
                 )
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> None:
@@ -71,6 +77,7 @@ class Task(pl.LightningModule):
         hit = matrix.diag()
         iou = hit / (matrix.sum(0) + matrix.sum(1) - hit)
         self.log("miou", torch.nanmean(iou).float(), prog_bar=True)
+        self.log_dict({f"iou/{name}": value for name, value in zip(self.names, iou.float(), strict=True)})
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.network, self.recipe.optimizer)
@@ -107,12 +114,16 @@ class EpochLine(Callback):
     """Prints a line an epoch: loss, mIoU, seconds waited for data, and the time left."""
 
     def __init__(self) -> None:
-        self._first: int | None = None
+        self.first: int | None = None  # epoch of this run
         self._waited = 0.0
 
+    def on_train_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        if trainer.current_epoch:
+            print(f"going on after epoch {trainer.current_epoch}/{trainer.max_epochs}", flush=True)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
-        if self._first is None:
-            self._first, self._begun = trainer.current_epoch, time.monotonic()
+        if self.first is None:
+            self.first, self._begun = trainer.current_epoch, time.monotonic()
         self._waited, self._epoch_begun = 0.0, time.monotonic()
         self._ready = time.monotonic()
 
@@ -127,7 +138,7 @@ class EpochLine(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         now, done = time.monotonic(), trainer.current_epoch + 1
         total = trainer.max_epochs or done
-        left = (now - self._begun) / (done - (self._first or 0)) * (total - done)
+        left = (now - self._begun) / (done - (self.first or 0)) * (total - done)
         metrics = trainer.callback_metrics
         miou = (
             f"mIoU {100 * float(metrics['miou']):.2f} %  " if done % (trainer.check_val_every_n_epoch or 1) == 0 else ""
@@ -144,15 +155,16 @@ def train(recipe: Recipe, data: Path | None, out: Path, workers: int = 1) -> Pat
 
     ``last.ckpt``, ``best.ckpt`` (highest validation mIoU), ``weights.pt`` (the best epoch's weights, tensors
     only) with its ``card.yaml``, ``recipe.yaml``, ``run.yaml`` and TensorBoard's logs. A folder with a ``last.ckpt``
-    is gone on with.
-    Raises ValueError where the folder holds another recipe, DatasetError for bad data.
+    is gone on with; a finished one is left as it is.
+    Raises ValueError where the folder holds another recipe or a damaged ``last.ckpt``, DatasetError for bad data,
+    KeyboardInterrupt after Ctrl-C.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it says much that is not about this training
     warnings.filterwarnings("ignore", module="lightning")
     out.mkdir(parents=True, exist_ok=True)
-    written = out / "recipe.yaml"
-    if (out / "last.ckpt").exists() and written.read_text(encoding="utf-8") != recipe.as_text():
-        raise ValueError(f"{out}: holds a training of another recipe; choose another --out, or delete it")
+    last = out / "last.ckpt"
+    if last.exists():
+        _check_same(recipe, out / "recipe.yaml")
     pl.seed_everything(recipe.seed, verbose=False)
     classes = load_label_set(recipe.label_set).class_count
     splits = [open_source(source, recipe, data) for source in recipe.train]
@@ -160,29 +172,45 @@ def train(recipe: Recipe, data: Path | None, out: Path, workers: int = 1) -> Pat
     if recipe.loss.class_weights:  # the first source's: it is the one that is scored
         frequency = class_frequency((splits[0][i].label for i in range(len(splits[0]))), classes)
     about = checkpoint.provenance(recipe, data)
-    checkpoint.write_provenance(out, recipe, about)
+    if not last.exists():
+        checkpoint.write_provenance(out, recipe, about)
 
-    best = ModelCheckpoint(out, "best", monitor="miou", mode="max", enable_version_counter=False)
-    trainer = _trainer(recipe, out, best)
-    last = out / "last.ckpt"
+    epochs = EpochLine()
+    trainer = _trainer(recipe, out, epochs)
     begun = time.monotonic()
-    trainer.fit(
-        Task(recipe, frequency),
-        _loader(recipe, splits, workers, trainer),
-        _validation(recipe, data, workers),
-        ckpt_path=last if last.exists() else None,
-        weights_only=True,
-    )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    try:
+        trainer.fit(
+            Task(recipe, frequency),
+            _loader(recipe, splits, workers, trainer),
+            _validation(recipe, data, workers),
+            ckpt_path=last if last.exists() else None,
+            weights_only=True,
+        )
+    except SystemExit:  # how Lightning ends after Ctrl-C
+        raise KeyboardInterrupt from None
     about["hours_of_last_run"] = round((time.monotonic() - begun) / 3600, 2)
-    checkpoint.publish(out, recipe, about)
+    if (
+        epochs.first is not None or not (out / CARD_NAME).exists()
+    ):  # else it was finished, and may have been exported since
+        checkpoint.publish(out, recipe, about)
     return out
 
 
-def _trainer(recipe: Recipe, out: Path, best: ModelCheckpoint) -> pl.Trainer:
+def _check_same(recipe: Recipe, written: Path) -> None:
+    """Raise ValueError where ``written``, the recipe of an earlier run of the folder, is not ``recipe``."""
+    earlier = load_recipe(written)
+    changed = [f.name for f in fields(Recipe) if getattr(earlier, f.name) != getattr(recipe, f.name)]
+    if changed:
+        raise ValueError(
+            f"{written.parent}: holds a training of another recipe (other {', '.join(changed)}); choose another --out, "
+            "or delete it"
+        )
+
+
+def _trainer(recipe: Recipe, out: Path, epochs: EpochLine) -> pl.Trainer:
+    best = ModelCheckpoint(out, "best", monitor="miou", mode="max", enable_version_counter=False)
     last = ModelCheckpoint(out, "last", save_on_train_epoch_end=True, enable_version_counter=False)
-    callbacks: list[Callback] = [EpochLine(), best, last]
+    callbacks: list[Callback] = [epochs, LearningRateMonitor(), best, last]
     if recipe.ema:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema))
     return pl.Trainer(
@@ -191,11 +219,12 @@ def _trainer(recipe: Recipe, out: Path, best: ModelCheckpoint) -> pl.Trainer:
         callbacks=callbacks,
         default_root_dir=out,
         plugins=[checkpoint.WholeCheckpoints()],
-        logger=TensorBoardLogger(out, name="", version="tensorboard"),
-        check_val_every_n_epoch=recipe.validate_every,
+        logger=TensorBoardLogger(out, name="tensorboard", version=""),
+        check_val_every_n_epoch=min(recipe.validate_every, recipe.epochs),  # at least once: best.ckpt is needed
         gradient_clip_val=recipe.gradient_clip,
         log_every_n_steps=10,
         num_sanity_val_steps=0,
+        enable_progress_bar=sys.stdout.isatty(),
         enable_model_summary=False,
     )
 

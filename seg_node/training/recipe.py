@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import yaml
 
 from seg_node.share import share_path, shipped
+from seg_node.yaml_table import read_table
 
 
 @dataclass(frozen=True)
@@ -114,11 +115,12 @@ def load_recipe(name: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
         if str(name) not in names():
             raise ValueError(f"no recipe '{name}': choose from {', '.join(names())}, or give a .yaml file")
         path = share_path(f"config/recipes/{name}.yaml")
-    table = yaml.safe_load(path.read_text(encoding="utf-8"))
+    table = read_table(path)
     for change in changes:
         _apply(table, change)
     try:
         recipe: Recipe = _build(Recipe, table, "")
+        _check(recipe)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return recipe
@@ -133,7 +135,28 @@ def _apply(table: dict[str, Any], change: str) -> None:
         table = table.setdefault(step, {})
         if not isinstance(table, dict):
             raise ValueError(f"'{change}': {step} is no table")
-    table[last] = yaml.safe_load(value)
+    try:
+        table[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ValueError(f"'{change}': {value} is not YAML: {error}") from error
+
+
+def _check(recipe: Recipe) -> None:
+    """Raise ValueError where a number cannot be meant."""
+    per_epoch = [s.per_epoch for s in (*recipe.train, recipe.validate) if s.per_epoch is not None]
+    counts = (recipe.epochs, recipe.batch_size, recipe.validate_every, *recipe.input.size, *per_epoch)
+    mean, std, how = recipe.input.mean, recipe.input.std, recipe.augment
+    for right, says in (
+        (recipe.train, "key 'train': must list a source"),
+        (min(counts) >= 1, "epochs, batch_size, validate_every, input.size and per_epoch must be 1 or more"),
+        (len(mean) == len(std) == 3 and min(std) > 0, "input.mean and input.std must be 3 numbers, std above 0"),
+        (0 < how.scale[0] <= how.scale[1], "augment.scale must be [low, high], above 0"),
+        (min(how.translate, how.rotate, how.blur) >= 0, "augment.translate, rotate and blur must be 0 or more"),
+        (recipe.ema is None or 0 < recipe.ema < 1, "ema must lie between 0 and 1"),
+        (recipe.seed >= 0, "seed must be 0 or more"),
+    ):
+        if not right:
+            raise ValueError(says)
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:

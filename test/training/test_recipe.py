@@ -37,6 +37,20 @@ def test_changes() -> None:
         ("epochs", "key=value"),
         ("optimizer={name: adam}", "optimizer.lr.*missing"),
         ("train=camvid", "train.*list"),
+        ("train=[]", "train"),
+        ("epochs=0", "epochs.*1 or more"),
+        ("epochs=-1", "epochs.*1 or more"),
+        ("batch_size=0", "batch_size"),
+        ("validate_every=0", "validate_every"),
+        ("validate.per_epoch=0", "per_epoch"),
+        ("input.size=[0, 480]", "input.size"),
+        ("input.mean=[0.4]", "input.mean"),
+        ("input.std=[0.3, 0, 0.3]", "input.std"),
+        ("augment.scale=[0, 2]", "augment.scale"),
+        ("augment.translate=-1", "augment.translate"),
+        ("ema=1.5", "ema"),
+        ("seed=-1", "seed"),
+        ("epochs=[1", r"epochs=\[1.*YAML"),
     ],
 )
 def test_a_wrong_change_names_its_key(change: str, says: str) -> None:
@@ -47,6 +61,13 @@ def test_a_wrong_change_names_its_key(change: str, says: str) -> None:
 def test_an_unknown_recipe_lists_the_names() -> None:
     with pytest.raises(ValueError, match="rdsnet_camvid"):
         load_recipe("rdsnet_camvit")
+
+
+@pytest.mark.parametrize("text, says", [("", "table"), ("{", "YAML"), ("epochs: 1\nepochs: 2\n", "twice")])
+def test_a_file_that_is_no_recipe(tmp_path, text: str, says: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ValueError, match=rf"mine\.yaml.*{says}"):
+        load_recipe(tmp_path / "mine.yaml", ("epochs=3",))
 
 
 def test_a_file_is_named(tmp_path) -> None:
