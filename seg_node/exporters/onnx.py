@@ -1,5 +1,6 @@
 """To ONNX: one fused graph with a static shape, uint8 NHWC pixels in, uint8 class ids out."""
 
+import logging
 import warnings
 from pathlib import Path
 
@@ -22,8 +23,9 @@ def export(card: ModelCard, path: Path) -> Path:
 
     deployed = Deployed(load_network(card), card.mean, card.std, card.scale).eval()
     example = torch.zeros((1, *card.size, 3), dtype=torch.uint8)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of its own internals, and of torchvision
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        warnings.simplefilter("ignore")
         program = torch.onnx.export(
             deployed,
             (example,),

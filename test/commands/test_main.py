@@ -1,6 +1,7 @@
 """The command line as a person meets it: help, exit codes, one JSON object and nothing else."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,13 @@ def test_evaluate_prints_one_json_object(exported: Path) -> None:
         "ms_per_image",
     }
     assert result["images"] == 100 and 0 <= result["miou"] <= 1 and set(result["ms_per_image"]) == {"p50", "p95"}
+
+
+def test_export_prints_one_json_object_and_no_chatter(exported: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(exported, tmp_path / "small")
+    done = run("export", str(model), "--to", "onnx", "--json")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert set(json.loads(done.stdout)) == {"file", "bytes", "equal", "images"}
 
 
 def test_help_needs_no_heavy_library() -> None:
