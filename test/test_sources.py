@@ -71,6 +71,12 @@ def test_video_plays_at_its_own_rate_and_loops(video):
     assert shades == pytest.approx([0, 40, 80, 120, 160, 0, 40], abs=4)
 
 
+def test_a_colon_in_a_videos_name_is_no_protocol(video, monkeypatch):
+    monkeypatch.chdir(video.parent)
+    video.rename("12:30.mp4")
+    assert len(first(open_source("12:30.mp4"), 2)) == 2
+
+
 def test_a_live_source_that_ends_is_a_failure(video):
     from seg_node.sources.video import VideoSource
 
@@ -89,6 +95,12 @@ def test_folder_goes_by_number_skips_what_is_damaged_and_loops(tmp_path):
     (tmp_path / "notes.txt").write_text("not an image either")
     shots = first(open_source(str(tmp_path)), 4)
     assert [shot.image.shape for shot in shots] == [(21, 30, 3), (22, 30, 3), (30, 30, 3), (21, 30, 3)]
+
+
+def test_odd_digits_in_a_name_are_no_numbers(tmp_path):
+    for name in ("\u00b21.png", "a.png"):  # superscript two: str.isdigit() says yes, int() says no
+        cv2.imwrite(str(tmp_path / name), picture(1))
+    assert open_source(str(tmp_path)).length == 2
 
 
 def test_folder_beside_its_labels_has_ground_truth(tmp_path):
@@ -188,6 +200,58 @@ def test_bag_that_lost_its_metadata_and_a_single_file_of_it(bag):
     assert len(first(open_source(str(bag)), 5)) == 5
     file = next(path for path in bag.iterdir() if path.suffix in (".mcap", ".db3"))
     assert len(first(open_source(str(file)), 5)) == 5
+
+
+@pytest.mark.parametrize("text", ["", "rosbag2_bagfile_information: ["])
+def test_metadata_that_was_cut_off_does_not_matter(bag, text):
+    (bag / "metadata.yaml").write_text(text)
+    source = open_source(str(bag))
+    assert "cannot be read as its metadata.yaml says" in source.notes[0] and len(first(source, 5)) == 5
+
+
+def small_bag(path, count=1, mode=None, size=(2, 4)):
+    """Write a bag of images and return its only file."""
+    writer = pytest.importorskip("rosbags.rosbag2")
+    from rosbags.typesys import Stores, get_typestore
+
+    bag = writer.Writer(path, version=9, storage_plugin=writer.StoragePlugin.MCAP)
+    if mode:
+        bag.set_compression(writer.CompressionMode[mode], writer.CompressionFormat.ZSTD)
+    with bag as out:
+        connection = out.add_connection("/image", RAW, typestore=get_typestore(Stores.ROS2_JAZZY))
+        for index in range(count):
+            out.write(connection, 10**9 + index * 5 * 10**7, image_cdr("rgb8", size=size))
+    return path / f"{path.name}.mcap"
+
+
+def test_files_of_a_long_bag_go_by_number(tmp_path):
+    (tmp_path / "drive").mkdir()
+    for number in (0, 2, 10):
+        small_bag(tmp_path / f"drive_{number}", size=(2, 4 + number)).rename(tmp_path / f"drive/drive_{number}.mcap")
+    shots = first(open_source(str(tmp_path / "drive")), 3)
+    assert [image_format(shot.message, False)[2] for shot in shots] == [4, 6, 14]
+
+
+def test_compressed_messages_of_a_bag_that_lost_its_metadata(tmp_path):
+    file = small_bag(tmp_path / "drive", mode="MESSAGE")
+    assert first(open_source(str(file)))[0].message == image_cdr("rgb8")
+
+
+@pytest.mark.parametrize("whole", [0, 3])
+def test_a_damaged_bag_gives_what_comes_before_the_damage(tmp_path, whole):
+    file = small_bag(tmp_path / "drive", count=5, mode="MESSAGE")
+    data = file.read_bytes()
+    parts = data.split(b"\x28\xb5\x2f\xfd")  # where zstd begins
+    assert len(parts) == 6
+    parts[whole + 1] = b"\xff" * 12 + parts[whole + 1][12:]
+    file.write_bytes(b"\x28\xb5\x2f\xfd".join(parts))
+    source = open_source(str(tmp_path / "drive"))
+    assert "/image is damaged" in source.notes[0]
+    if whole:
+        assert len(list(source.shots())) == whole
+    else:
+        with pytest.raises(SourceError, match="no frame in it can be read"):
+            first(source)
 
 
 @pytest.mark.parametrize("bag", ["mcap"], indirect=True)

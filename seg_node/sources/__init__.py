@@ -94,6 +94,11 @@ def open_source(text: str | None = None, topic: str | None = None, size: tuple[i
     return VideoSource(text, live=kind == "live")
 
 
+def by_number(path: Path) -> list[str | int]:
+    """Key to sort files as people number them: frame10 comes after frame9."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]
+
+
 def _kind(text: str | None) -> str:
     """Return street, bag, folder, video or live. Raises SourceError where ``text`` is none of them."""
     if not text:

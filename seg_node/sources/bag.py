@@ -1,5 +1,6 @@
 """An image topic of a ROS 2 bag, through ``rosbags``: folder or single file, every schema since 2019."""
 
+import contextlib
 import itertools
 import struct
 from collections.abc import Iterator
@@ -7,10 +8,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from seg_node.sources import BAGS, Shot, Source, SourceError
+from seg_node.sources import BAGS, Shot, Source, SourceError, by_number
 from seg_node.sources.cdr import image_format
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+_ZSTD = b"\x28\xb5\x2f\xfd"  # no CDR begins like that
 
 
 class Topic(NamedTuple):
@@ -68,23 +70,24 @@ class BagSource(Source):
         return [self._describe(*key) for key in keys if key[1] in (RAW, COMPRESSED)]
 
     def _describe(self, name: str, kind: str) -> Topic:
-        found = [c for reader in self._readers for c in self._connections(reader, name, kind)]
+        count = sum(c.msgcount for reader in self._readers for c in self._connections(reader, name, kind))
+        encoding, shape = "damaged" if count else "", ""
         first = next(self._messages(name, kind), None)
-        encoding, shape = "", ""
         if first is not None:
-            try:
+            with contextlib.suppress(struct.error, IndexError):
                 encoding, height, width = image_format(first[1], kind == COMPRESSED)
                 shape = "" if kind == COMPRESSED else f"{width}x{height}"
-            except (struct.error, IndexError):
-                encoding = "damaged"
-        return Topic(name, kind, sum(c.msgcount for c in found), encoding, shape)
+        return Topic(name, kind, count, encoding, shape)
 
     def _messages(self, name: str, kind: str) -> Iterator[Any]:
         for reader in self._readers:
             connections = self._connections(reader, name, kind)
-            if connections:
-                for _, stamp, message in reader.messages(connections):
-                    yield stamp, bytes(message)
+            try:
+                for _, stamp, message in reader.messages(connections) if connections else ():
+                    yield stamp, _decompressed(bytes(message))
+            except Exception as error:  # damaged data fails in any layer; what came before it has been given
+                note = f"{name} is damaged and cannot be read to its end ({error})"
+                self.notes += [note] * (note not in self.notes)
 
     def _rate(self) -> float:
         stamps = []
@@ -113,6 +116,15 @@ def _modern(kind: str) -> str:
     return kind if "/" in name or not name else f"{package}/msg/{name}"
 
 
+def _decompressed(message: bytes) -> bytes:
+    """Undo a message's own compression, where the metadata.yaml that tells of it is lost."""
+    if not message.startswith(_ZSTD):
+        return message
+    from rosbags.rosbag2 import reader
+
+    return bytes(reader.zstd.decompress(message))
+
+
 def _preference(topic: Topic) -> Any:
     """Order topics by how likely they are what a person wants to see: filled, colour, raw, then the longest."""
     encoding = topic.format.split(";")[0].lower()
@@ -122,19 +134,25 @@ def _preference(topic: Topic) -> Any:
 
 
 def _open(path: Path, notes: list[str]) -> list[Any]:
-    """Open a bag's folder, or the files of one that has lost its metadata.yaml."""
+    """Open a bag's folder, or the files of one whose metadata.yaml is lost or does not fit."""
     try:
         from rosbags.rosbag2 import Reader
     except ImportError as error:
         raise SourceError(f"{path}: a bag needs the library rosbags: pip install rosbags") from error
     from seg_node.sources.mcap_repair import open_truncated
 
-    paths = [path]
-    if path.is_dir() and not (path / "metadata.yaml").exists():
-        paths = sorted(p for p in path.iterdir() if p.suffix in BAGS)
-        notes.append(
-            "the bag has no metadata.yaml: reading its {} file{}".format(len(paths), "" if len(paths) == 1 else "s")
-        )
+    paths, complaint = [path], "has no metadata.yaml"
+    if path.is_dir():
+        files = sorted((p for p in path.iterdir() if p.suffix in BAGS), key=by_number)
+        if (path / "metadata.yaml").exists():
+            try:
+                reader = Reader(path)
+                reader.open()
+                return [reader]
+            except Exception as error:  # of YAML, or of a file
+                complaint = "cannot be read as its metadata.yaml says ({})".format(" ".join(str(error).split()))
+        paths = files or paths
+        notes.append(f"the bag {complaint}: reading its {len(files)} file{'' if len(files) == 1 else 's'}")
     readers = []
     for part in paths:
         try:

@@ -3,7 +3,6 @@
 Where a folder ``<name>annot`` with labels of the same names lies beside it (CamVid's layout), it is ground truth.
 """
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import cv2
 import numpy as np
 
 from seg_node.label_set import load_label_set
-from seg_node.sources import IMAGES, Shot, Source, SourceError
+from seg_node.sources import IMAGES, Shot, Source, SourceError, by_number
 
 _LABEL_SET = "camvid11"
 
@@ -50,7 +49,4 @@ class FolderSource(Source):
 
 def images_in(folder: Path) -> list[Path]:
     """Return a folder's images; frame10 comes after frame9."""
-    found = [path for path in folder.iterdir() if path.suffix.lower() in IMAGES]
-    return sorted(
-        found, key=lambda path: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
-    )
+    return sorted((path for path in folder.iterdir() if path.suffix.lower() in IMAGES), key=by_number)

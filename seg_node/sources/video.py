@@ -32,7 +32,9 @@ class VideoSource(Source):
 
     def _open(self) -> cv2.VideoCapture:
         """Open it and make sure that it gives a frame. Raises SourceError."""
-        capture = cv2.VideoCapture(int(self._text) if self._text.isdigit() else self._text)
+        # From the root: FFmpeg takes "12:30.mp4" for a protocol "12".
+        what = self._text if self.live else str(Path(self._text).absolute())
+        capture = cv2.VideoCapture(int(what) if what.isdigit() else what)
         if capture.isOpened() and capture.grab():
             if not self.live:
                 capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
