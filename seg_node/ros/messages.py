@@ -107,14 +107,21 @@ def _bgra(rows: np.ndarray, msg: Any) -> np.ndarray:
     return cv2.cvtColor(_pixels(rows, msg, 4), cv2.COLOR_BGRA2BGR)
 
 
+def _plane8(rows: np.ndarray, msg: Any) -> np.ndarray:
+    return rows[:, : msg.width]
+
+
+def _plane16(rows: np.ndarray, msg: Any) -> np.ndarray:
+    """16 to 8 bits by dropping the low byte, ``value >> 8``; a dim 12-bit camera comes out dark."""
+    return np.ascontiguousarray(_pixels(rows, msg, 2)[:, :, 0 if msg.is_bigendian else 1])
+
+
 def _mono8(rows: np.ndarray, msg: Any) -> np.ndarray:
-    return cv2.cvtColor(rows[:, : msg.width], cv2.COLOR_GRAY2BGR)
+    return cv2.cvtColor(_plane8(rows, msg), cv2.COLOR_GRAY2BGR)
 
 
 def _mono16(rows: np.ndarray, msg: Any) -> np.ndarray:
-    """16 to 8 bits by dropping the low byte, ``value >> 8``; a dim 12-bit camera comes out dark."""
-    high = _pixels(rows, msg, 2)[:, :, 0 if msg.is_bigendian else 1]
-    return cv2.cvtColor(np.ascontiguousarray(high), cv2.COLOR_GRAY2BGR)
+    return cv2.cvtColor(_plane16(rows, msg), cv2.COLOR_GRAY2BGR)
 
 
 def _yuv422(rows: np.ndarray, msg: Any, code: int, chroma: int) -> np.ndarray:
@@ -154,11 +161,10 @@ def _nv21(rows: np.ndarray, msg: Any) -> np.ndarray:
     return _two_planes(rows, msg, cv2.COLOR_YUV2BGR_NV21)
 
 
-def _bayer(code: int) -> Callable[[np.ndarray, Any], np.ndarray]:
+def _bayer(code: int, plane: Callable[[np.ndarray, Any], np.ndarray]) -> Callable[[np.ndarray, Any], np.ndarray]:
     def decode(rows: np.ndarray, msg: Any) -> np.ndarray:
-        if msg.height < 3 or msg.width < 3:  # too small to have all three colours around a pixel
-            return _mono8(rows, msg)
-        return cv2.cvtColor(rows[:, : msg.width], code)
+        small = msg.height < 3 or msg.width < 3  # too small to have all three colours around a pixel
+        return cv2.cvtColor(plane(rows, msg), cv2.COLOR_GRAY2BGR if small else code)
 
     return decode
 
@@ -179,8 +185,12 @@ ENCODINGS = {
     "nv12": _Encoding(1, _nv12),
     "nv21": _Encoding(1, _nv21),
     # ROS names the first two pixels of the first two rows, OpenCV those one row down and one to the right.
-    "bayer_rggb8": _Encoding(1, _bayer(cv2.COLOR_BayerBG2BGR)),
-    "bayer_bggr8": _Encoding(1, _bayer(cv2.COLOR_BayerRG2BGR)),
-    "bayer_gbrg8": _Encoding(1, _bayer(cv2.COLOR_BayerGR2BGR)),
-    "bayer_grbg8": _Encoding(1, _bayer(cv2.COLOR_BayerGB2BGR)),
+    "bayer_rggb8": _Encoding(1, _bayer(cv2.COLOR_BayerBG2BGR, _plane8)),
+    "bayer_bggr8": _Encoding(1, _bayer(cv2.COLOR_BayerRG2BGR, _plane8)),
+    "bayer_gbrg8": _Encoding(1, _bayer(cv2.COLOR_BayerGR2BGR, _plane8)),
+    "bayer_grbg8": _Encoding(1, _bayer(cv2.COLOR_BayerGB2BGR, _plane8)),
+    "bayer_rggb16": _Encoding(2, _bayer(cv2.COLOR_BayerBG2BGR, _plane16)),
+    "bayer_bggr16": _Encoding(2, _bayer(cv2.COLOR_BayerRG2BGR, _plane16)),
+    "bayer_gbrg16": _Encoding(2, _bayer(cv2.COLOR_BayerGR2BGR, _plane16)),
+    "bayer_grbg16": _Encoding(2, _bayer(cv2.COLOR_BayerGB2BGR, _plane16)),
 }

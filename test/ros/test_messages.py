@@ -120,9 +120,13 @@ def test_bayer(pattern, colour, height, width, pad):
     """A scene of one colour lights only that colour's sites; every pixel must come out in it."""
     tile = np.array([[255 * (site == colour) for site in pattern]], np.uint8).reshape(2, 2)
     mosaic = np.tile(tile, (height // 2 + 1, width // 2 + 1))[:height, :width]
+    expected = np.broadcast_to([255 * (c == colour) for c in "bgr"], (height - 2, width - 2, 3))
     frame = to_frame(message(mosaic, f"bayer_{pattern}8", width, pad=pad))
-    expected = [255 * (c == colour) for c in "bgr"]
-    assert np.array_equal(bgr(frame)[1:-1, 1:-1], np.broadcast_to(expected, (height - 2, width - 2, 3)))
+    assert np.array_equal(bgr(frame)[1:-1, 1:-1], expected)
+    for order, bigendian in (("<u2", 0), (">u2", 1)):
+        deep = (mosaic.astype(int) * 256 + 7).astype(order).view(np.uint8)  # the low byte is dropped
+        frame = to_frame(message(deep, f"bayer_{pattern}16", width, pad=pad, bigendian=bigendian))
+        assert np.array_equal(bgr(frame)[1:-1, 1:-1], expected)
 
 
 @pytest.mark.parametrize("height, width", [(1, 1), (4, 1), (1, 4), (2, 2)])
