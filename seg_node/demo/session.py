@@ -20,6 +20,7 @@ from seg_node.sources import Source, open_source
 from seg_node.sources.arguments import source_words
 
 INTERRUPTED = 130
+_UNWRITTEN = 2  # the recorder's exit code where it could not write
 _STARTING, _FINISHING = 120.0, 60.0  # seconds allowed beside the duration; a node may be building an engine
 _NEEDED = {  # module -> how to get it
     "rclpy": "ROS 2: 'source /opt/ros/<distribution>/setup.bash', or pip install ros-jazzy-rclpy "
@@ -148,9 +149,11 @@ class _Session:
         deadline = time.monotonic() + _FINISHING
         while recorder.code is None and time.monotonic() < deadline and not self._signals:
             time.sleep(0.02)
-        if code == INTERRUPTED and recorder.code != 0:
+        if recorder.code is None:
+            self._view.say("stopped before everything was written")
+        elif code == INTERRUPTED and recorder.code not in (0, _UNWRITTEN):
             self._view.say("nothing was recorded yet")
-        elif recorder.code is not None:
+        else:
             self._conclude(recorder, [], lines)
         return code
 

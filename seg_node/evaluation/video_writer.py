@@ -50,7 +50,7 @@ class VideoWriter:
 
         height, width = (max(_SMALLEST, side + side % 2) for side in image.shape[:2])  # 4:2:0 wants even sides
         self._size = (height, width)
-        self._container = av.open(str(self.path), "w", options={"movflags": "+faststart"})
+        self._container = av.open(str(self.path.absolute()), "w", options={"movflags": "+faststart"})
         self._stream = self._container.add_stream("libx264", rate=30)
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         self._stream.options = {"preset": "ultrafast", "crf": "23"}

@@ -16,6 +16,7 @@ from typing import Any, List, Optional
 from seg_node.sources import Shot, Source, SourceError, open_source
 from seg_node.sources.arguments import add_source_arguments
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE = 120.0  # seconds to wait for subscribers; a node may be building an engine
 
 
@@ -100,8 +101,24 @@ class Camera:
             self._truths.publish(fill_image(self._image_type(), shot.truth, info.header, "mono8"))
 
 
+def _interrupt(number: int, frame: Any) -> None:
+    """Raise KeyboardInterrupt, but once: launch may send SIGINT twice, and an end must not be interrupted."""
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main(words: Optional[List[str]] = None) -> int:
     """Play a source. Returns 0, or 1 with a line on stderr where it gives no frames."""
+    for number in _SIGNALS:  # a shell's background job starts with SIGINT ignored
+        signal.signal(number, _interrupt)
+    try:
+        return _run(words)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _run(words: Optional[List[str]]) -> int:
     parser = argparse.ArgumentParser("camera", description=__doc__.splitlines()[0])
     add_source_arguments(parser)
     parser.add_argument("--duration", type=float, metavar="S", help="seconds to play (default: for ever)")
@@ -114,8 +131,6 @@ def main(words: Optional[List[str]] = None) -> int:
 
     everything = sys.argv if words is None else ["camera"] + words
     arguments = parser.parse_args(rclpy.utilities.remove_ros_args(everything)[1:])
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     rclpy.init(args=everything, signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("camera")
     try:
@@ -129,8 +144,6 @@ def main(words: Optional[List[str]] = None) -> int:
     except SourceError as error:
         print(error, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        pass
     finally:
         node.destroy_node()
         rclpy.try_shutdown()

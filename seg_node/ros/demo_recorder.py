@@ -186,7 +186,7 @@ def _say(**what: Any) -> None:
 
 
 def main(words: Optional[List[str]] = None) -> int:
-    """Record. Returns 0, or 1 where no labelled frame came."""
+    """Record. Returns 0, 1 where no labelled frame came, or 2 where the files cannot be written."""
     parser = argparse.ArgumentParser("demo_recorder", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--duration", type=float, default=20.0)
@@ -206,11 +206,14 @@ def main(words: Optional[List[str]] = None) -> int:
     stop: List[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: stop.append(received))
-    remove_old(arguments.out)
     rclpy.init(args=everything, signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("demo_recorder")
     try:
+        remove_old(arguments.out)
         return record(node, arguments, stop)
+    except OSError as error:  # no room, no right to write; PyAV's are OSErrors too
+        _say(failure=f"cannot write the recording: {error}")
+        return 2
     finally:
         node.destroy_node()
         rclpy.try_shutdown()

@@ -32,11 +32,14 @@ CARD = {
 class Demo:
     """One run in a process of its own; ``mark`` in its environment finds every process that comes of it."""
 
-    def __init__(self, folder, *words, duration=2.5, **network):
+    def __init__(self, folder, *words, duration=2.5, taken=None, **network):
         (folder / "model").mkdir()
         card = {**CARD, "network": {**CARD["network"], "options": network}} if network else CARD
         (folder / "model" / "card.yaml").write_text(yaml.safe_dump(card))
         self.out, self.mark = folder / "out", uuid.uuid4().hex
+        if taken:
+            self.out.mkdir()
+            (self.out / taken).touch()
         ours = ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE")  # this test's own: a person's shell has none
         environment = {k: v for k, v in os.environ.items() if k not in ours}
         environment.update(SEG_NODE_TEST_MARK=self.mark, PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1")
@@ -228,3 +231,30 @@ def test_a_model_that_cannot_be_loaded_ends_it_soon(demo):
     assert run.end(20) == 1
     assert "the node says: cannot load model" in run.text and "fails every 1" in run.text
     assert run.nothing_left()
+
+
+def test_files_that_cannot_be_written_are_named(demo):
+    """Stands for a full disk, which a test cannot make: a file lies where the folder should be."""
+    run = demo("--size", "96x128", duration=60, taken="label")
+    assert run.end(20) == 1
+    assert "cannot write the recording" in run.text and "label" in run.text and "Traceback" not in run.text
+    assert run.nothing_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_camera_ends_well_even_if_told_twice(number):
+    """As launch does: no traceback, and the exit code is no signal's."""
+    words = [sys.executable, "-m", "seg_node.ros.camera", "--size", "96x128"]
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ("_ROS_WHEELS_BOOTSTRAP_COMPLETE", "LD_LIBRARY_PATH")
+    }
+    environment["PYTHONPATH"] = str(ROOT)
+    camera = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    for line in camera.stdout:
+        if "Hz" in line:
+            break
+    for _ in range(3):
+        camera.send_signal(number)
+        time.sleep(0.03)
+    printed = camera.communicate(timeout=20)[0]
+    assert (camera.returncode, "Traceback" in printed) == (0, False), printed
