@@ -19,7 +19,7 @@ CAMERA = os.path.join(get_package_share_directory("seg_node"), "launch", "camera
 PASSED_ON = [
     ("image", "/camera/image_raw", "the camera's topic"),
     ("model", "", "a shipped model, or a folder with a card.yaml"),
-    ("runtime", "auto", "the backend: auto, onnx, openvino, torch"),
+    ("runtime", "", "the backend: auto, onnx, openvino, torch"),
     ("transport", "", "raw or compressed"),
 ]
 

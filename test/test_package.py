@@ -1,12 +1,16 @@
 """The ROS package as a workspace and as pip install it: everything where ROS looks for it."""
 
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from seg_node import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,6 +25,21 @@ def source(tmp_path: Path) -> Path:
     for name in ("package.xml", "setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, target / name)
     return target
+
+
+def test_every_ros_package_that_the_node_imports_is_a_dependency() -> None:
+    wanted = set()
+    for path in (ROOT / "seg_node" / "ros").glob("*.py"):
+        wanted |= set(re.findall(r"^ *(?:from|import) (rclpy|\w+_(?:msgs|interfaces))\b", path.read_text(), re.M))
+    named = set(re.findall(r"<exec_depend>(.*)</exec_depend>", (ROOT / "package.xml").read_text()))
+    assert {"rclpy", "sensor_msgs", "rcl_interfaces"} <= wanted <= named
+
+
+def test_the_jetson_launch_leaves_to_the_parameter_file_what_nobody_asked_for() -> None:
+    tree = ast.parse((ROOT / "launch" / "jetson.launch.py").read_text())
+    table = next(n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "PASSED_ON")
+    defaults = {name: default for name, default, _ in ast.literal_eval(table)}
+    assert {name for name, default in defaults.items() if default} == {"image"}
 
 
 def check(prefix: Path) -> None:
@@ -106,3 +125,13 @@ def test_pip_puts_it_where_ros_looks(source: Path, tmp_path: Path) -> None:
     )
     assert "camvid11" in listed.stdout, listed.stdout + listed.stderr
     check(prefix)
+
+
+def test_pip_of_python_36_can_build_it() -> None:
+    """Python 3.6 has no setuptools after 59.6."""
+    assert 'requires = ["setuptools"]' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_one_version_everywhere() -> None:
+    for name, says in (("setup.py", f'version="{__version__}"'), ("package.xml", f"<version>{__version__}</version>")):
+        assert says in (ROOT / name).read_text(), name

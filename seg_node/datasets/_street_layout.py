@@ -1,8 +1,7 @@
 """What stands where along the endless road, as things to draw for a place and time.
 
-Every property of the n-th lot or walker is a hash of (seed, stream,
-                                                       n), so that the road neither ends
-nor repeats. It knows no pixels.
+Every property of the n-th lot or walker is a hash of (seed, stream, n), so that the road neither
+ends nor repeats. It knows no pixels.
 """
 
 import math
