@@ -1,6 +1,7 @@
 # Thin: each line runs what a person could type. PYTHON=python3.12 chooses another Python.
 export PYTHON ?= python3
-BIN := .venv/bin
+export VENV ?= .venv
+BIN := $(VENV)/bin
 DURATION ?= 20
 
 .PHONY: help demo test check clean
@@ -9,7 +10,7 @@ help:
 	@echo "make demo [SOURCE=video|folder|bag|camera index] [TOPIC=/image] [DURATION=20] [MODEL=name]"
 	@echo "make test    every test, real DDS between real processes included"
 	@echo "make check   ruff and mypy"
-	@echo "make clean   remove .venv and what was made"
+	@echo "make clean   remove $(VENV) and what was made"
 
 demo:
 	@tools/environment demo
@@ -26,4 +27,4 @@ check:
 	@$(BIN)/mypy
 
 clean:
-	rm -rf .venv build install log demo_out .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) build install log demo_out .pytest_cache .mypy_cache .ruff_cache *.egg-info
