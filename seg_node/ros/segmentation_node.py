@@ -164,7 +164,7 @@ class SegmentationNode(LifecycleNode):
             self._subscription = None
         ended = self.stop(_HUNG)
         if not ended:
-            self._runtime = None  # better leaked than freed under a running inference
+            self._runtime = self._segmenter = None  # better leaked than freed under a running inference
             self._health.error("an inference has not ended after {:g} s".format(_HUNG))
         return ended
 
@@ -215,8 +215,11 @@ class SegmentationNode(LifecycleNode):
             frame = self._decode(msg)
             seconds = {"decode": time.perf_counter() - start}
             doing = "inference_failed"
-            assert self._segmenter is not None
-            result = self._segmenter.segment(frame)
+            segmenter = self._segmenter
+            assert segmenter is not None
+            result = segmenter.segment(frame)
+            if self._segmenter is not segmenter:
+                return  # it hung and was given up; others may be at work by now
             seconds.update(result.timings)
             doing = "publishing"
             self._outputs.labels(result, msg.header, seconds)

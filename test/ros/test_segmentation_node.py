@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from array import array
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from sensor_msgs.msg import CompressedImage  # noqa: E402
 
 from seg_node.pipeline.network_input import resize  # noqa: E402
 from seg_node.ros.health import DROPS, STAGES  # noqa: E402
+from seg_node.ros.segmentation_node import SegmentationNode  # noqa: E402
 from seg_node.ros.transport import sweep  # noqa: E402
 
 OK, WARN, ERROR = 0, 1, 2
@@ -307,6 +309,21 @@ def test_failing_inferences_are_counted_and_survived(client, start):
     level, _, values = client.status(node, eight_failed, seconds=20)
     assert level == WARN and len(labels) >= 12
     assert "inference_failed: the fake backend fails" in values["last_error"]
+
+
+def test_what_a_hung_inference_says_after_all_is_not_published():
+    class Hung:
+        def segment(self, frame):
+            node._segmenter = None  # as deactivation does once it has waited long enough
+            return SimpleNamespace(timings={})
+
+    node, said = SimpleNamespace(_decode=lambda message: None, _segmenter=Hung()), []
+    node._outputs = SimpleNamespace(labels=lambda *_: said.append("label"), pictures=lambda *_: said.append("overlay"))
+    node._health = SimpleNamespace(labelled=said.append)
+    node._failed = lambda *what: said.append(what)
+    node.settings = SimpleNamespace(overlay_alpha=0.5)
+    SegmentationNode._process(node, (image_message(scene()), 0.0))
+    assert said == []
 
 
 def test_compressed_images(client, start):
