@@ -34,6 +34,7 @@ class Health:
         """Begin counting anew, as a newly loaded model does."""
         self._counters = Counters(("in", "out") + DROPS, clock=self._clock)
         self._latency = Latency(STAGES)
+        self._lost = 0
         self._seen = self._clock()
 
     def enter(self, state: str) -> None:
@@ -56,6 +57,11 @@ class Health:
         self._counters.count(cause)
         if why:
             self.error("{}: {}".format(cause, why))
+
+    def lost(self, count: int, why: str) -> None:
+        """Note images that the middleware lost before they were received; they are not among "in"."""
+        self._lost += count
+        self.error(why)
 
     def error(self, text: str) -> None:
         """Keep a text as the last error and warn in the next report."""
@@ -90,6 +96,7 @@ class Health:
             values["frames_" + way] = str(counters.total(way))
             values["rate_{}_hz".format(way)] = "{:.2f}".format(counters.rate(way))
         values.update({"dropped_" + cause: str(counters.total(cause)) for cause in DROPS})
+        values["lost_before_arrival"] = str(self._lost)
         values["last_error"] = self.broken or self._last_error
         for stage, percentiles in self._latency.percentiles().items():
             for name, value in percentiles._asdict().items():

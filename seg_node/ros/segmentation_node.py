@@ -197,13 +197,14 @@ class SegmentationNode(LifecycleNode):
 
     def _on_lost(self, event: Any) -> None:
         """The middleware lost images on their way here: stock Fast DDS does that to those over half a megabyte."""
+        count = event.total_count_change
         text = (
             "{} images lost before they came here; if the camera is on this machine, start its process with {}".format(
-                event.total_count_change,
+                count,
                 " and ".join("{}={}".format(name, share_path("config/fastdds.xml")) for name in PROFILE_VARIABLES),
             )
         )
-        self._health.error(text)
+        self._health.lost(count, text)
         self.get_logger().warning(text, throttle_duration_sec=60.0)
 
     def _process(self, item: Tuple[Any, float]) -> None:

@@ -56,6 +56,14 @@ def test_an_error_warns_once_and_is_remembered(health):
     assert (level, values["last_error"], values["dropped_bad_image"]) == (OK, "bad_image: truncated", "1")
 
 
+def test_images_lost_on_their_way_add_up(health):
+    for _ in range(2):
+        health.lost(5, "5 images lost")
+    level, message, values = report(health)
+    assert (level, message) == (WARN, "5 images lost")
+    assert (values["lost_before_arrival"], values["frames_in"]) == ("10", "0")
+
+
 def test_a_newer_frame_is_no_error(health):
     health.dropped("newer_frame")
     assert report(health)[0] == OK

@@ -34,6 +34,7 @@ KEYS = {
     "frames_out",
     "rate_in_hz",
     "rate_out_hz",
+    "lost_before_arrival",
     "last_error",
     *("dropped_" + cause for cause in DROPS),
     *(f"{stage}_{value}_ms" for stage in STAGES for value in ("p50", "p95", "p99", "max")),
@@ -264,8 +265,8 @@ def test_cameras_that_are_killed_and_come_back_ten_times(client, fast):
 def test_images_lost_by_the_middleware_are_reported(client, fast):
     camera = camera_process(fast, "large", width=2560, transport="stock")
     try:
-        level, message, _ = client.status(fast, lambda level, message, values: "images lost" in message, seconds=15)
-        assert level == WARN and "config/fastdds.xml" in message
+        level, message, values = client.status(fast, lambda level, message, _: "images lost" in message, seconds=15)
+        assert level == WARN and "config/fastdds.xml" in message and int(values["lost_before_arrival"]) > 0
     finally:
         camera.kill()
         camera.wait()
