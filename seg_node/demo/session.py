@@ -170,7 +170,7 @@ class _Session:
             return 0
         if "failure" in self._answer:
             self._view.say(self._answer["failure"])
-            for child in others:
+            for child in others if recorder.code != _UNWRITTEN else []:  # whose fault it is not
                 self._view.say(f"The end of the {child.name}'s log:\n{child.end_of_log()}")
         else:
             self._view.say(f"the recorder ended, {_how(recorder.code)}. The end of its log:\n{recorder.end_of_log()}")
