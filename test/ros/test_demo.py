@@ -129,7 +129,7 @@ def test_the_street_is_labelled_shown_scored_and_written(demo):
     assert run.end() == 0, run.text
     report = json.loads((run.out / "latency.json").read_text())
     sent = report["frames"]["sent"]
-    assert 40 <= sent <= 80 and report["frames"]["in"] + report["frames"]["dropped"]["transport"] == sent
+    assert 15 <= sent <= 80 and report["frames"]["in"] + report["frames"]["dropped"]["transport"] == sent
     assert report["frames"]["out"] >= 0.8 * sent and report["fps"]["out"] > 15
     assert report["model"] == "pretend" and report["runtime"] == "fake"
     assert 0 <= report["miou"] <= 1 and report["scored"] > 20
