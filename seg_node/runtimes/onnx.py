@@ -10,7 +10,7 @@ from seg_node.runtimes._adapt import check_graph, infer_in_batches
 
 REQUIRES = "onnxruntime"
 READS = ("onnx",)
-RANK = 20
+RANK = 10
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
 
 

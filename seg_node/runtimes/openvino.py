@@ -10,7 +10,7 @@ from seg_node.runtimes._adapt import check_graph, infer_in_batches
 
 REQUIRES = "openvino"
 READS = ("openvino", "onnx")
-RANK = 10
+RANK = 20
 
 
 class OpenVinoRuntime(Runtime):
