@@ -49,8 +49,11 @@ def load(card: ModelCard, device: str = "auto") -> OnnxRuntime:
 
     providers = _providers(device, onnxruntime.get_available_providers())
     path = card.file("onnx")
+    options = onnxruntime.SessionOptions()
+    # threads that wait busily take the cores from the camera's driver and from our own executor
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=providers)
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime raises its own classes, which differ between versions
         raise CardError("{}: ONNX Runtime cannot load it: {}".format(path, error)) from error
     return OnnxRuntime(card, session)
