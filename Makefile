@@ -18,7 +18,7 @@ demo:
 
 test:
 	@tools/environment test
-	@$(BIN)/python -m pytest $(ARGS)
+	@PYTHONUNBUFFERED=1 $(BIN)/python -m pytest $(ARGS)
 
 check:
 	@tools/environment test
