@@ -20,6 +20,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
+from seg_node.ros.transport import prepare_transport
+
 ROOT = Path(__file__).resolve().parents[2]
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 SIZE = (24, 32)  # of the fake network, (height, width)
@@ -129,6 +131,7 @@ class Client:
     """Talks to nodes over DDS and keeps what they say."""
 
     def __init__(self):
+        prepare_transport()  # as any camera of large images must
         rclpy.init(args=["--ros-args", "--log-level", "error"])
         self.node = rclpy.create_node("tester")
         self.statuses, self._clients = {}, {}
