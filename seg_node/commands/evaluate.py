@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     runtime = runtimes.load_runtime(card, arguments.runtime, arguments.device)
     report = evaluate(Segmenter(card, runtime), split, arguments.save, _show_progress)
     what = {"model": card.name, "dataset": arguments.dataset, "split": arguments.split}
-    result = {**what, **report.as_dict(arguments.void), "runtime": runtime.name, "precision": "fp32"}
+    result = {**what, **report.as_dict(arguments.void), "runtime": runtime.name, "precision": runtime.precision}
     runtime.close()
     print(
         json.dumps(result) if arguments.json else _table(result, report.as_dict("ignored"), report.as_dict("counted"))

@@ -6,12 +6,10 @@ import numpy as np
 
 
 class Frame(NamedTuple):
-    """One image and what travels with it."""
+    """One image. Its header stays with the message, from which the outputs copy it."""
 
     image: np.ndarray  # uint8 (H, W, 3); rows may be padded (a strided view of a message)
     channels: str  # "bgr" or "rgb"
-    stamp_ns: int = 0  # when it was exposed, nanoseconds on the sender's clock
-    frame_id: str = ""
 
 
 def reuse(buffer: Optional[np.ndarray], shape: Tuple[int, ...]) -> np.ndarray:

@@ -32,7 +32,7 @@ def to_frame(msg: Any) -> Frame:
         known = ", ".join(sorted(ENCODINGS))
         raise MessageError("unknown encoding '{}'; known are {}".format(msg.encoding, known))
     image = encoding.decode(_rows(msg, encoding), msg)
-    return Frame(image, encoding.channels, _nanoseconds(msg.header.stamp), msg.header.frame_id)
+    return Frame(image, encoding.channels)
 
 
 def compressed_to_frame(msg: Any) -> Frame:
@@ -48,7 +48,7 @@ def compressed_to_frame(msg: Any) -> Frame:
         raise MessageError("cannot decode {} bytes of format '{}'".format(data.size, msg.format))
     # image_transport's "rgb8; jpeg compressed rgb8": RGB went in where the codec expects BGR.
     channels = "rgb" if "compressed rgb" in msg.format else "bgr"
-    return Frame(image, channels, _nanoseconds(msg.header.stamp), msg.header.frame_id)
+    return Frame(image, channels)
 
 
 def fill_image(msg: Any, image: np.ndarray, header: Any, encoding: str) -> Any:
@@ -62,10 +62,6 @@ def fill_image(msg: Any, image: np.ndarray, header: Any, encoding: str) -> Any:
     msg.step = image.shape[1] * (image.shape[2] if image.ndim == 3 else 1)
     msg.data = data
     return msg
-
-
-def _nanoseconds(stamp: Any) -> int:
-    return int(stamp.sec) * 1000000000 + int(stamp.nanosec)
 
 
 def _rows(msg: Any, encoding: _Encoding) -> np.ndarray:

@@ -33,6 +33,7 @@ class Runtime:
 
     name = ""
     device = "cpu"  # where it runs, in the backend's own words
+    precision = "fp32"  # what it computes in; a backend that does otherwise says so
 
     def __init__(self, card: ModelCard) -> None:
         self.card = card

@@ -1,6 +1,6 @@
 import numpy as np
 
-from seg_node.pipeline.frame import Frame, reuse
+from seg_node.pipeline.frame import reuse
 
 
 def test_a_buffer_is_reused_while_the_size_stays():
@@ -8,7 +8,3 @@ def test_a_buffer_is_reused_while_the_size_stays():
     assert (buffer.shape, buffer.dtype) == ((3, 4), np.uint8)
     assert reuse(buffer, (3, 4)) is buffer
     assert reuse(buffer, (3, 4, 3)).shape == (3, 4, 3)
-
-
-def test_a_frame_needs_no_stamp():
-    assert Frame(np.zeros((1, 1, 3), np.uint8), "bgr").stamp_ns == 0
