@@ -32,6 +32,8 @@ VENDORS = {
     "runtimes/torch.py": ({"networks"}, {"torch"}),
     "runtimes/onnx.py": (set(), {"onnxruntime"}),
     "runtimes/openvino.py": (set(), {"openvino"}),
+    "evaluation/flops.py": (set(), {"torch"}),
+    "evaluation/papers.py": ({"networks"}, set()),
 }
 ROBOT = [
     *(PACKAGE / f"{name}.py" for name in CORE | {"__init__"}),

@@ -92,3 +92,6 @@ def build(classes: int, dropout: Sequence[float] = (0.5, 0.3), order: str = "pap
     if len(dropout) != 2 or not all(0 <= rate < 1 for rate in dropout):
         raise ValueError("dropout is {!r}; must be two rates from 0 to 1".format(dropout))
     return RDSNet(classes, (float(dropout[0]), float(dropout[1])), order)
+
+
+NETWORKS = {"rdsnet": build}
