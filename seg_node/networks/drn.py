@@ -161,7 +161,6 @@ class Segmentation(nn.Module):
         self.seg = nn.Conv2d(encoder.channels, classes, 1)
         # near zero: the encoder's output is large before training, and logits of hundreds would saturate the loss
         nn.init.normal_(self.seg.weight, std=1e-3)
-        nn.init.zeros_(self.seg.bias)
         self.margin = 1 if upsampling == "deconvolution" else 0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
