@@ -47,6 +47,7 @@ setup(
         "train": [
             "opencv-python-headless",
             "torch",
+            "safetensors",
             "lightning",
             "torchmetrics",
             "tensorboard",

@@ -4,7 +4,7 @@ Knows nothing of networks: class ids are 0 to ``count - 1``, and 255 is unlabell
 """
 
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Tuple, Union
+from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from seg_node.share import share_path, shipped
 from seg_node.yaml_table import read_table
 
 UNLABELLED = 255
-_KEYS = {"name", "title", "classes", "raw_ids"}
+_KEYS = {"name", "title", "classes", "raw_ids", "void"}
 
 
 class LabelSet(NamedTuple):
@@ -22,10 +22,28 @@ class LabelSet(NamedTuple):
     names: Tuple[str, ...]  # class id -> name
     palette: np.ndarray  # uint8 (256, 3) BGR: class id -> colour; black where there is no class
     raw_ids: np.ndarray  # uint8 (256,): id in the data set's files -> class id or 255
+    void: Optional[int] = None  # the class that means "none of the others", where networks learn one
 
     @property
     def class_count(self) -> int:
         return len(self.names)
+
+    def to(self, other: "LabelSet") -> np.ndarray:
+        """Return uint8 (256,): class id here -> class id there, by name; void and what is no class -> 255.
+
+        Raises ValueError where the two do not name the same classes, void apart.
+        """
+        here = [name for index, name in enumerate(self.names) if index != self.void]
+        there = [name for index, name in enumerate(other.names) if index != other.void]
+        if sorted(here) != sorted(there):
+            differ = sorted(set(here) ^ set(there))
+            raise ValueError(
+                "label sets {} and {} name different classes: {}".format(self.name, other.name, ", ".join(differ))
+            )
+        table = np.full(256, UNLABELLED, np.uint8)
+        for name in here:
+            table[self.names.index(name)] = other.names.index(name)
+        return table
 
     def check(self, labels: np.ndarray, where: str) -> None:
         """Raise ValueError if ``labels`` (uint8, any shape) holds an id that is no class and not 255."""
@@ -88,7 +106,10 @@ def _parse(table: Dict) -> LabelSet:
                 "raw_ids {!r}: {!r}; must map 0 to 255 to 0 to {}, or to 255".format(raw_id, class_id, len(classes) - 1)
             )
         raw_ids[int(raw_id)] = class_id
-    return LabelSet(str(table["name"]), tuple(class_names), palette, raw_ids)
+    void = table.get("void")
+    if void is not None and (type(void) is not int or void not in range(len(classes))):
+        raise ValueError("key 'void': is {!r}; must be the id of a class".format(void))
+    return LabelSet(str(table["name"]), tuple(class_names), palette, raw_ids, void)
 
 
 def _is_color(value: object) -> bool:

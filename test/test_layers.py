@@ -19,12 +19,15 @@ ALLOWED = {
         CORE | {"networks", "datasets", "pipeline"},
         {"torch", "lightning", "torchmetrics", "numpy", "cv2", "yaml"},
     ),
+    "importing": (CORE | {"networks", "runtimes"}, {"torch", "safetensors", "numpy"}),
     "exporters": (CORE | {"networks", "runtimes", "datasets"}, {"torch", "onnx", "numpy", "cv2", "yaml"}),
     "evaluation": (CORE | {"datasets", "pipeline", "runtimes"}, {"numpy", "cv2", "av"}),
     "ros": (CORE | {"pipeline", "runtimes", "sources", "evaluation"}, None),
     "demo": (CORE | {"evaluation", "sources"}, {"rich", "yaml"}),
     "commands": (
-        CORE | {"datasets", "runtimes", "training", "exporters", "evaluation", "pipeline", "sources", "demo"},
+        CORE
+        | {"datasets", "runtimes", "training", "exporters", "evaluation", "pipeline", "sources", "demo"}
+        | {"networks", "importing"},
         None,
     ),
 }

@@ -43,8 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("seg-node", description="Real-time semantic segmentation for ROS 2.")
     parser.add_argument("--version", action="version", version=f"seg-node {__version__}")
     subcommands = parser.add_subparsers(dest="command", metavar="SUBCOMMAND", required=True)
-    for name in plugins.names(__name__):
-        module = plugins.load(__name__, name)
+    for file in plugins.names(__name__):
+        module = plugins.load(__name__, file)
+        name = file.rstrip("_")  # import_: the name alone is a word of Python
         text = module.__doc__ or ""
         sub = subcommands.add_parser(
             name, help=text.splitlines()[0], description=text, formatter_class=argparse.RawDescriptionHelpFormatter

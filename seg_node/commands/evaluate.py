@@ -36,20 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from seg_node.evaluation.score import evaluate
+    from seg_node.label_set import load_label_set
     from seg_node.model_card import load_card
     from seg_node.pipeline.segmenter import Segmenter
 
     card = load_card(arguments.model)
-    if datasets.label_set_of(arguments.dataset) != card.label_set:
-        raise ValueError(
-            f"{card.name} labels {card.label_set}, but {arguments.dataset} has "
-            f"{datasets.label_set_of(arguments.dataset)}: their ids mean different things"
-        )
+    truth = load_label_set(datasets.label_set_of(arguments.dataset))
     split = datasets.open_split(arguments.dataset, arguments.split, arguments.data)
     if arguments.save:
         arguments.save.mkdir(parents=True, exist_ok=True)
     runtime = runtimes.load_runtime(card, arguments.runtime, arguments.device)
-    report = evaluate(Segmenter(card, runtime), split, arguments.save, _show_progress)
+    report = evaluate(Segmenter(card, runtime), split, truth, arguments.save, _show_progress)
     what = {"model": card.name, "dataset": arguments.dataset, "split": arguments.split}
     result = {**what, **report.as_dict(arguments.void), "runtime": runtime.name, "precision": runtime.precision}
     runtime.close()

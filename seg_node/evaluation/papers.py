@@ -4,10 +4,11 @@
 tells how exact it is:
 
     title: ...                      the paper's
-    flops: flops_c3                 what its FLOPs column counts: macs or flops_c3 (see ``flops.Complexity``)
+    flops: flops_c3                 what its FLOPs columns count: macs or flops_c3 (see ``flops.Complexity``)
     tables:
       Table 3:
         title: ...                  what the table is about
+        flops: macs                 left out where it is the paper's
         size: [512, 1024]           of the input image that its FLOPs are for
         classes: 20
         rows:
@@ -52,7 +53,9 @@ class Figure(NamedTuple):
 
 class Row(NamedTuple):
     paper: str  # the file's name
+    title: str  # the paper's
     table: str
+    about: str  # what the table shows
     name: str
     network: str | None
     options: dict[str, Any]
@@ -90,7 +93,8 @@ def _read(path: Path) -> list[Row]:
         for entry in about["rows"]:
             where = f"{path}: {number}: {entry.get('name')}"
             unknown = set(entry) - _KEYS
-            if unknown or table["flops"] not in ("macs", "flops_c3"):
+            flops_are = about.get("flops", table["flops"])
+            if unknown or flops_are not in ("macs", "flops_c3"):
                 raise ValueError(f"{where}: unknown keys {sorted(unknown)}, or 'flops' neither macs nor flops_c3")
             if not entry.get("network") and not entry.get("note"):
                 raise ValueError(f"{where}: names no network and no note that says why")
@@ -98,14 +102,16 @@ def _read(path: Path) -> list[Row]:
             rows.append(
                 Row(
                     paper=path.stem,
+                    title=str(table["title"]),
                     table=number,
+                    about=str(about["title"]),
                     name=str(entry["name"]),
                     network=entry.get("network"),
                     options=entry.get("options", {}),
                     classes=entry.get("classes", about["classes"]),
                     size=(height, width),
                     part=entry.get("part", ""),
-                    flops_are=table["flops"],
+                    flops_are=flops_are,
                     figures={what: _figure(entry[what], where) for what in TOLERANCE if what in entry},
                     note=str(entry.get("note", "")),
                 )

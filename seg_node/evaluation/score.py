@@ -40,23 +40,25 @@ class Report(NamedTuple):
 def evaluate(
     segmenter: Segmenter,
     split: Split,
+    label_set: LabelSet,
     save: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
     """Label every image of ``split`` and compare with its ground truth at the image's own size.
 
-    ``save``: a folder for label PNGs. Raises DatasetError for bad data and ValueError where a label is no class of
-    the model's label set.
+    ``label_set``: of the ground truth; the model's may have void as a class besides. ``save``: a folder for label
+    PNGs. Raises ValueError where the two name different classes or a label is none of them, DatasetError for bad data.
     """
-    label_set = segmenter.label_set
+    to_truth = segmenter.label_set.to(label_set)
     confusion, milliseconds = Confusion(label_set.class_count), []
     for index in range(len(split)):
         image, truth, name = split[index]
         label_set.check(truth, name)
         segmentation = segmenter.segment(Frame(image, "bgr"))
-        confusion.add(truth, segmentation.labels)
+        labels = cv2.LUT(segmentation.labels, to_truth)
+        confusion.add(truth, labels)
         milliseconds.append(1e3 * sum(segmentation.timings.values()))
-        if save is not None and not cv2.imwrite(str(save / f"{name}.png"), segmentation.labels):
+        if save is not None and not cv2.imwrite(str(save / f"{name}.png"), labels):
             raise OSError(f"{save / name}.png: cannot be written")
         progress(index + 1, len(split))
     return Report(

@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+import re
 import types
 from typing import Any, Dict
 
@@ -88,6 +89,12 @@ def read_weights(path: Any) -> Dict[str, Any]:
     try:
         state = torch.load(str(path), map_location="cpu", **safely)
     except Exception as error:  # a damaged pickle raises whatever its bytes spell
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        if code:
+            raise CardError(
+                "{}: is read only by running {}, and a stranger's code is not run: in the program that made it, save "
+                "network.state_dict() instead".format(path, code.group(1))
+            ) from error
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise CardError("{}: no PyTorch weights, or a damaged file: {}".format(path, why)) from error
     if not isinstance(state, dict):

@@ -7,6 +7,8 @@ def image_size(text: str) -> tuple[int, int]:
     """Parse "360x480" as (height, width). Raises argparse.ArgumentTypeError."""
     try:
         height, width = (int(part) for part in text.lower().split("x"))
+        if min(height, width) < 1:
+            raise ValueError
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"'{text}' is not HEIGHTxWIDTH, such as 360x480") from error
     return height, width

@@ -1,0 +1,78 @@
+"""Make a model of somebody's checkpoint: weights under our names, and a card. Nothing in the file is run.
+
+example:
+  seg-node import espnet_p2_q8_camvid12.pth --network espnet --labels camvid12 --out models/espnet_camvid
+  seg-node import best.pth.tar --network erfnet --labels my_labels.yaml --out models/mine --size 512x1024 \\
+      --channels rgb --mean 0,0,0 --std 1,1,1
+
+CHECKPOINT is a state dict: plain, or under state_dict and the like, with or without "module.", in .pth, .pt, .pth.tar,
+.ckpt or .safetensors. The names that the public code of ESPNet, C3Net, ENet, ERFNet, DRN and NDNet gives its tensors
+are known, and options that the tensors tell (p, q, dilations, ...) are found. The input's size, channel order and
+normalisation are known for their weights (config/inputs.yaml); for others give them.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from seg_node.sources.arguments import image_size
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", type=Path, help="the file of weights")
+    parser.add_argument("--network", required=True, metavar="NAME", help="its network (seg-node networks lists them)")
+    parser.add_argument("--labels", required=True, metavar="SET", help="a label set's name, or a .yaml file of one")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the network; may be repeated"
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the model's folder, to be made")
+    parser.add_argument("--size", type=image_size, metavar="HxW", help="of the network's input")
+    parser.add_argument("--channels", choices=["bgr", "rgb"], help="order of the input's channels")
+    parser.add_argument("--mean", type=_three, metavar="A,B,C", help="subtracted from x / scale, in that order")
+    parser.add_argument("--std", type=_three, metavar="A,B,C", help="what it is then divided by")
+    parser.add_argument("--scale", type=float, help="what 0..255 is divided by first (default 255)")
+    parser.add_argument("--licence", default="", metavar="TEXT", help="of the weights and their training data")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from seg_node.importing import import_checkpoint
+
+    fields = ("size", "channels", "mean", "std", "scale")
+    changes = {field: value for field in fields if (value := getattr(arguments, field)) is not None}
+    done = import_checkpoint(
+        arguments.checkpoint,
+        arguments.network,
+        arguments.labels,
+        arguments.out,
+        dict(_option(word) for word in arguments.option),
+        changes,
+        arguments.licence,
+    )
+    if arguments.json:
+        print(json.dumps({**done._asdict(), "folder": str(done.folder)}))
+    else:
+        options = ", ".join(f"{key}={value}" for key, value in done.options.items()) or "none"
+        print(
+            f"{done.folder}: {done.network}, options {options}, {done.classes} classes, "
+            f"{done.parameters:,} parameters, input {done.size[1]}x{done.size[0]}\n"
+            f"now: seg-node demo --model {done.folder}, or seg-node export {done.folder} --to onnx"
+        )
+    return 0
+
+
+def _three(text: str) -> list[float]:
+    values = [float(part) for part in text.split(",")]
+    if len(values) != 3:
+        raise argparse.ArgumentTypeError(f"{text}: three numbers with commas between")
+    return values
+
+
+def _option(word: str) -> tuple[str, Any]:
+    key, equals, value = word.partition("=")
+    if not equals:
+        raise ValueError(f"--option {word}: must be KEY=VALUE")
+    return key, yaml.safe_load(value)

@@ -1,0 +1,40 @@
+"""``seg-node networks``: what others read from it."""
+
+import json
+
+import pytest
+
+pytest.importorskip("torch")
+
+from seg_node.commands import main
+
+
+def lines(capsys) -> list[dict]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_one_json_object_a_network(capsys) -> None:
+    assert main(["networks", "rdsnet", "--classes", "12", "--size", "360x480", "--json"]) == 0
+    [found] = lines(capsys)
+    assert found["name"] == "rdsnet" and found["parameters"] == 919960
+    assert found["classes"] == 12 and found["size"] == [360, 480] and found["output_stride"] == 8
+    assert 2 * found["macs"] < found["flops_c3"] < 2.1 * found["macs"]
+
+
+def test_the_papers_figures_beside_ours(capsys) -> None:
+    assert main(["networks", "rdsnet", "--paper", "--json"]) == 0
+    assert [row["parameters"]["ours"] for row in lines(capsys)] == [919960, 928031]
+    assert main(["networks", "rdsnet", "--paper"]) == 0
+    assert "928,031    +0.00 %" in capsys.readouterr().out
+
+
+def test_an_unknown_network_lists_the_names(capsys) -> None:
+    assert main(["networks", "rdsnett"]) == 1
+    assert "rdsnet," in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--classes", "0"], ["--classes", "many"], ["--size", "0x5"], ["--size", "big"]])
+def test_wrong_arguments_exit_with_2(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["networks", *words])
+    assert stop.value.code == 2
