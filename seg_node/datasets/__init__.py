@@ -9,6 +9,7 @@ Layouts on disk are documented in each file. Knows nothing of networks or traini
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import cv2
 import numpy as np
 
 from seg_node import plugins
@@ -30,6 +31,29 @@ class Split(Protocol):
 
 class DatasetError(ValueError):
     """Data that is not what the data set's layout says; the message names the first bad file."""
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Return an image file as uint8 (H, W, 3) BGR. Raises DatasetError that names it."""
+    return _read(path, cv2.IMREAD_COLOR)
+
+
+def read_label(path: Path, image: np.ndarray) -> np.ndarray:
+    """Return ``image``'s label file as uint8 (H, W), ids as in the file. Raises DatasetError that names it."""
+    raw = _read(path, cv2.IMREAD_UNCHANGED)
+    if raw.shape != image.shape[:2] or raw.dtype != np.uint8:
+        raise DatasetError(
+            f"{path}: is {raw.dtype} {raw.shape}, its image {image.shape[:2]}; "
+            "a label is one channel of its image's size, 8 bits deep"
+        )
+    return raw
+
+
+def _read(path: Path, mode: int) -> np.ndarray:
+    image = cv2.imread(str(path), mode)
+    if image is None:
+        raise DatasetError(f"{path}: is missing or no image that OpenCV reads")
+    return np.asarray(image)
 
 
 def names() -> list[str]:

@@ -9,10 +9,9 @@ Labels are 0 to 10 as in ``config/labels/camvid11.yaml``, and 11 for unlabelled.
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from seg_node.datasets import DatasetError, Sample
+from seg_node.datasets import DatasetError, Sample, read_image, read_label
 from seg_node.label_set import UNLABELLED, load_label_set
 
 LABEL_SET = "camvid11"
@@ -31,25 +30,13 @@ class CamVid:
 
     def __getitem__(self, index: int) -> Sample:
         path = self._images[index]
-        image = _read(path, cv2.IMREAD_COLOR)
-        raw = _read(self._labels / path.name, cv2.IMREAD_UNCHANGED)
-        if raw.shape != image.shape[:2] or raw.dtype != np.uint8:
-            raise DatasetError(
-                f"{self._labels / path.name}: is {raw.dtype} {raw.shape}, its image {image.shape[:2]}; "
-                "a label is one channel of its image's size, 8 bits deep"
-            )
+        image = read_image(path)
+        raw = read_label(self._labels / path.name, image)
         label = self._raw_ids[raw]
         if np.any((label == UNLABELLED) & (raw != 11)):
             wrong = np.setdiff1d(raw, range(12)).tolist()
             raise DatasetError(f"{self._labels / path.name}: holds ids {wrong}; CamVid's are 0 to 11")
         return Sample(image, label, path.stem)
-
-
-def _read(path: Path, mode: int) -> np.ndarray:
-    image = cv2.imread(str(path), mode)
-    if image is None:
-        raise DatasetError(f"{path}: is missing or no image that OpenCV reads")
-    return np.asarray(image)
 
 
 def open_split(split: str, data: Path | None = None, size: tuple[int, int] | None = None) -> CamVid:
