@@ -56,7 +56,7 @@ def test_bad_data_names_the_file(folder: Path, damage, says: str) -> None:
 def test_unknown_names_list_the_choices(folder: Path) -> None:
     with pytest.raises(ValueError, match="train, val, test"):
         open_split("camvid", "trian", folder)
-    with pytest.raises(ValueError, match="camvid, street"):
+    with pytest.raises(ValueError, match="camvid, cityscapes, street"):
         open_split("camvit", "train", folder)
     with pytest.raises(ValueError, match="--data"):
         open_split("camvid", "train")
