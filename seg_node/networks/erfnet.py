@@ -9,14 +9,14 @@ classifier on the encoder that runs only while the encoder is trained alone. Her
 
 import functools
 import re
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 State = Dict[str, torch.Tensor]
-DilatedLayers = Callable[[int, int], nn.Module]  # (channels, dilation) to layers that keep the shape
+Layers = Callable[[int, int], nn.Module]  # (channels, dilation) to layers that keep the shape
 
 EARLY_BLOCKS = 5  # at 1/4
 LATE_DILATIONS = (2, 4, 8, 16, 2, 4, 8, 16)  # at 1/8
@@ -62,16 +62,21 @@ def factorized_pair(channels: int, dilation: int) -> nn.Sequential:
 class NonBottleneck1d(nn.Module):
     """Non-bottleneck-1D (Fig. 2c): a plain pair, a dilated one, each with batch norm; dropout; add; ReLU.
 
-    ``dilated`` makes the layers in the second pair's place, None the pair itself; batch norm follows in any case.
+    ``plain`` and ``dilated`` make the layers of the first and of the second pair.
     """
 
     def __init__(
-        self, channels: int, dilation: int = 1, dropout: float = 0.0, dilated: Optional[DilatedLayers] = None
+        self,
+        channels: int,
+        dilation: int = 1,
+        dropout: float = 0.0,
+        plain: Layers = factorized_pair,
+        dilated: Layers = factorized_pair,
     ) -> None:
         super().__init__()
-        self.plain = factorized_pair(channels, 1)
+        self.plain = plain(channels, 1)
         self.norm1 = nn.BatchNorm2d(channels, eps=1e-3)
-        self.dilated = (dilated or factorized_pair)(channels, dilation)
+        self.dilated = dilated(channels, dilation)
         self.norm2 = nn.BatchNorm2d(channels, eps=1e-3)
         self.dropout = nn.Dropout2d(dropout)
 
@@ -81,20 +86,25 @@ class NonBottleneck1d(nn.Module):
         return functional.relu(x + self.dropout(y))
 
 
-def encoder(early: List[nn.Module], late: List[nn.Module]) -> nn.Sequential:
+def encoder(
+    early: Sequence[nn.Module], late: Sequence[nn.Module], downsampler: Callable[[int, int], nn.Module] = Downsampler
+) -> nn.Sequential:
     """Image to 128 channels at 1/8 (rows 1 to 16), with the given blocks of 64 channels at 1/4 and of 128 at 1/8."""
-    return nn.Sequential(Downsampler(3, 16), Downsampler(16, 64), *early, Downsampler(64, 128), *late)
+    return nn.Sequential(downsampler(3, 16), downsampler(16, 64), *early, downsampler(64, 128), *late)
 
 
-def decoder(classes: int) -> nn.Sequential:
+def decoder(
+    classes: int,
+    upsampler: Callable[[int, int], nn.Module] = Upsampler,
+    block: Callable[[int], nn.Module] = NonBottleneck1d,
+    blocks: int = 2,
+) -> nn.Sequential:
     """128 channels at 1/8 to logits at the size of the image, rounded up to a multiple of 8 (rows 17 to 23)."""
     return nn.Sequential(
-        Upsampler(128, 64),
-        NonBottleneck1d(64),
-        NonBottleneck1d(64),
-        Upsampler(64, 16),
-        NonBottleneck1d(16),
-        NonBottleneck1d(16),
+        upsampler(128, 64),
+        *(block(64) for _ in range(blocks)),
+        upsampler(64, 16),
+        *(block(16) for _ in range(blocks)),
         nn.ConvTranspose2d(16, classes, 2, stride=2),
     )
 
@@ -128,14 +138,15 @@ class EncoderAlone(nn.Module):
         return functional.interpolate(scores, size=x.shape[2:], mode="bilinear", align_corners=False)
 
 
-def build(classes: int, alone: bool = False, dilated: Optional[DilatedLayers] = None) -> nn.Module:
+def build(classes: int, alone: bool = False, dilated: Optional[Layers] = None) -> nn.Module:
     """Build ERFNet, or its encoder ``alone``.
 
     ``dilated``: (channels, dilation) to the layers that stand in the place of the dilated 3x1 and 1x3 convolutions, in
     the eight blocks that have them; batch norm follows them, dropout and the residual are the block's. None: ERFNet's.
     """
-    early: List[nn.Module] = [NonBottleneck1d(64, 1, EARLY_DROPOUT) for _ in range(EARLY_BLOCKS)]
-    late: List[nn.Module] = [NonBottleneck1d(128, rate, LATE_DROPOUT, dilated) for rate in LATE_DILATIONS]
+    second = dilated or factorized_pair
+    early = [NonBottleneck1d(64, 1, EARLY_DROPOUT) for _ in range(EARLY_BLOCKS)]
+    late = [NonBottleneck1d(128, rate, LATE_DROPOUT, dilated=second) for rate in LATE_DILATIONS]
     body = encoder(early, late)
     return EncoderAlone(body, classes) if alone else EncoderDecoder(body, decoder(classes))
 
