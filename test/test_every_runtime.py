@@ -256,3 +256,19 @@ def test_a_strangers_graph(tmp_path: Path, write_card) -> None:
     for name in ("onnx", "openvino"):
         if runtimes.is_installed(name):
             assert np.array_equal(load_runtime(load_card(folder), name, "cpu").infer(image).labels[0], truth)
+
+
+@pytest.mark.parametrize("name", [name for name in runtimes.names() if name not in ("fake",)])
+def test_a_precision_that_it_cannot_compute_in_is_refused(name: str, exported: Path) -> None:
+    if not runtimes.is_installed(name):
+        pytest.skip(f"{name} is not installed")
+    with pytest.raises(ValueError, match="precision 'int8' is not possible here; choose auto, fp32"):
+        runtimes.load_runtime(load_card(exported), name, "cpu", "int8")
+
+
+def test_torch_computes_in_half_precision_where_asked(exported: Path) -> None:
+    images = np.random.default_rng(1).integers(0, 256, (1, 48, 64, 3), np.uint8)
+    full = runtimes.load_runtime(load_card(exported), "torch", "cpu")
+    half = runtimes.load_runtime(load_card(exported), "torch", "cpu", "bf16")
+    assert (full.precision, half.precision) == ("fp32", "bf16")
+    assert np.mean(full.infer(images).labels == half.infer(images).labels) > 0.8  # random weights: near ties

@@ -5,7 +5,7 @@ A backend is a module with
     REQUIRES  the library it imports, inside load() and nowhere else
     READS     the kinds of the card's files that it can run, best first; () for none
     RANK      its place when "auto" chooses, fastest first as measured (docs/results); None: only by name
-    load(card, device) -> Runtime
+    load(card, device, precision) -> Runtime
 """
 
 import importlib.util
@@ -16,6 +16,8 @@ import numpy as np
 
 from seg_node import plugins
 from seg_node.model_card import ModelCard
+
+PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 
 
 class Prediction(NamedTuple):
@@ -34,6 +36,7 @@ class Runtime:
     name = ""
     device = "cpu"  # where it runs, in the backend's own words
     precision = "fp32"  # what it computes in; a backend that does otherwise says so
+    batch: Optional[int] = None  # images that one inference takes; None: any number
 
     def __init__(self, card: ModelCard) -> None:
         self.card = card
@@ -97,15 +100,23 @@ def file_kind(card: ModelCard, name: str) -> Optional[str]:
     return next((kind for kind in reads if kind in card.files), None)
 
 
-def load_runtime(card: ModelCard, runtime: str = "auto", device: str = "auto") -> Runtime:
+def check_precision(wanted: str, *possible: str) -> None:
+    """Raise ValueError unless ``wanted`` is "auto" or one of those that a backend can compute in here."""
+    if wanted not in ("auto",) + possible:
+        raise ValueError("precision '{}' is not possible here; choose auto, {}".format(wanted, ", ".join(possible)))
+
+
+def load_runtime(card: ModelCard, runtime: str = "auto", device: str = "auto", precision: str = "auto") -> Runtime:
     """Load ``card``'s network in a backend; "auto" takes the fastest that is installed.
 
-    Raises ValueError (no such backend or device), CardError or FileNotFoundError (the file is missing, damaged
-    or not what its name says), ImportError that says what to install.
+    ``precision``: one of ``PRECISIONS``; auto is what the exported file holds, without a loss.
+
+    Raises ValueError (no such backend, device or precision), CardError or FileNotFoundError (the file is missing,
+    damaged or not what its name says), ImportError that says what to install.
     """
     name = choose(card) if runtime == "auto" else runtime
     module = backend(name)
     if not is_installed(name):
         raise ImportError("runtime '{0}' needs {1}: pip install {1}".format(name, module.REQUIRES))
-    loaded: Runtime = module.load(card, device)
+    loaded: Runtime = module.load(card, device, precision)
     return loaded

@@ -1,7 +1,8 @@
 """A backend that runs no network: for tests of wiring only.
 
-The label of a pixel is its first channel modulo ``classes``. Options on the card: ``delay`` (seconds an
-inference takes) and ``fail_every`` (every n-th inference raises RuntimeError).
+The label of a pixel is its first channel modulo ``classes``. Options on the card: ``delay`` (seconds an inference
+takes), ``fail_every`` (every n-th inference raises RuntimeError), ``load_delay`` (seconds that loading takes),
+``batch`` (images that an inference takes; none: any number), ``shift`` (added to every label).
 """
 
 import time
@@ -23,6 +24,8 @@ class FakeRuntime(Runtime):
         super().__init__(card)
         self._delay = float(card.options.get("delay", 0.0))
         self._fail_every = int(card.options.get("fail_every", 0))
+        self._shift = int(card.options.get("shift", 0))
+        self.batch = card.options.get("batch")
         self._calls = 0
 
     def _infer(self, images: np.ndarray) -> Prediction:
@@ -30,10 +33,11 @@ class FakeRuntime(Runtime):
         time.sleep(self._delay)
         if self._fail_every and self._calls % self._fail_every == 0:
             raise RuntimeError("the fake backend fails every {} inferences".format(self._fail_every))
-        return Prediction(images[..., 0] % np.uint8(self.card.classes))
+        return Prediction((images[..., 0] + np.uint8(self._shift)) % np.uint8(self.card.classes))
 
 
-def load(card: ModelCard, device: str = "auto") -> FakeRuntime:
-    """Load nothing."""
-    del device
+def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> FakeRuntime:
+    """Load nothing, after ``load_delay`` seconds."""
+    del device, precision
+    time.sleep(float(card.options.get("load_delay", 0.0)))
     return FakeRuntime(card)

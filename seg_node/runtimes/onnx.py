@@ -5,7 +5,7 @@ from typing import Any, List
 import numpy as np
 
 from seg_node.model_card import CardError, ModelCard
-from seg_node.runtimes import Prediction, Runtime
+from seg_node.runtimes import Prediction, Runtime, check_precision
 from seg_node.runtimes._adapt import check_graph, infer_in_batches
 
 REQUIRES = "onnxruntime"
@@ -26,10 +26,10 @@ class OnnxRuntime(Runtime):
         self.device = "gpu" if _PROVIDERS["gpu"] in session.get_providers() else "cpu"
         self._input = graph_input.name
         self._output = session.get_outputs()[0].name
-        self._batch = graph_input.shape[0] if isinstance(graph_input.shape[0], int) else None
+        self.batch = graph_input.shape[0] if isinstance(graph_input.shape[0], int) else None
 
     def _infer(self, images: np.ndarray) -> Prediction:
-        return infer_in_batches(self._run, images, self.card, self._batch)
+        return infer_in_batches(self._run, images, self.card, self.batch)
 
     def _run(self, x: np.ndarray) -> np.ndarray:
         output: np.ndarray = self._session.run([self._output], {self._input: x})[0]
@@ -39,13 +39,15 @@ class OnnxRuntime(Runtime):
         self._session = None
 
 
-def load(card: ModelCard, device: str = "auto") -> OnnxRuntime:
+def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> OnnxRuntime:
     """Load the card's ONNX file.
 
-    ``device``: auto (the GPU if this build has it), cpu or gpu. Raises ValueError for another device, CardError
-    where the file is no ONNX graph or not as the card says.
+    ``device``: auto (the GPU if this build has it), cpu or gpu. ``precision``: auto or fp32: it computes in what the
+    file holds. Raises ValueError for others, CardError where the file is no ONNX graph or not as the card says.
     """
     import onnxruntime
+
+    check_precision(precision, "fp32")
 
     providers = _providers(device, onnxruntime.get_available_providers())
     path = card.file("onnx")

@@ -5,29 +5,30 @@ from typing import Any
 import numpy as np
 
 from seg_node.model_card import CardError, ModelCard
-from seg_node.runtimes import Prediction, Runtime, file_kind
+from seg_node.runtimes import Prediction, Runtime, check_precision, file_kind
 from seg_node.runtimes._adapt import check_graph, infer_in_batches
 
 REQUIRES = "openvino"
 READS = ("openvino", "onnx")
 RANK = 20
+_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 
 class OpenVinoRuntime(Runtime):
     name = "openvino"
 
-    def __init__(self, card: ModelCard, compiled: Any, device: str) -> None:
+    def __init__(self, card: ModelCard, compiled: Any, device: str, precision: str) -> None:
         super().__init__(card)
-        self.device = device
+        self.device, self.precision = device, precision
         port = compiled.input(0)
         shape = tuple(side.get_length() if side.is_static else None for side in port.partial_shape)
         dtype = {"u8": "uint8", "f32": "float32"}.get(port.element_type.get_type_name(), str(port.element_type))
         check_graph(card, dtype, shape)
-        self._batch = shape[0]
+        self.batch = shape[0]
         self._request = compiled.create_infer_request()
 
     def _infer(self, images: np.ndarray) -> Prediction:
-        return infer_in_batches(self._run, images, self.card, self._batch)
+        return infer_in_batches(self._run, images, self.card, self.batch)
 
     def _run(self, x: np.ndarray) -> np.ndarray:
         # shared memory both ways: the request reads x where it lies, and the result is a view of its output
@@ -39,14 +40,18 @@ class OpenVinoRuntime(Runtime):
         self._request = None
 
 
-def load(card: ModelCard, device: str = "auto") -> OpenVinoRuntime:
+def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> OpenVinoRuntime:
     """Load the card's OpenVINO or ONNX file.
 
-    ``device``: auto or cpu (the CPU), or OpenVINO's own names. Raises ValueError for a device that is not there,
-    CardError where the file is no graph or not as the card says.
+    ``device``: auto or cpu (the CPU), or OpenVINO's own names. ``precision``: auto (fp32), fp32, bf16, fp16, where the
+    device has it. Raises ValueError for what is not there, CardError where the file is no graph or not as the card
+    says.
     """
     import openvino
 
+    check_precision(precision, *_HINTS)
+    # bf16, OpenVINO's own default where the CPU has it, changes labels: only who asks for it gets it
+    wanted = "fp32" if precision == "auto" else precision
     core = openvino.Core()
     target = "CPU" if device in ("auto", "cpu") else device.upper()
     if target.split(".")[0] not in {name.split(".")[0] for name in core.available_devices}:
@@ -58,8 +63,11 @@ def load(card: ModelCard, device: str = "auto") -> OpenVinoRuntime:
     path = card.file(str(file_kind(card, "openvino") or "onnx"))
     try:
         model = core.read_model(str(path))
-        # f32: bf16, the default where the CPU has it, changes labels; precision is for the exporter to choose
-        compiled = core.compile_model(model, target, {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
+        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[wanted]}
+        compiled = core.compile_model(model, target, hints)
     except RuntimeError as error:
         raise CardError("{}: OpenVINO cannot load it: {}".format(path, error)) from error
-    return OpenVinoRuntime(card, compiled, target.lower())
+    real = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()  # it falls back without a word
+    if real != _HINTS[wanted]:
+        raise ValueError("device '{}' does not compute in {}, only in {}".format(target.lower(), wanted, real))
+    return OpenVinoRuntime(card, compiled, target.lower(), wanted)

@@ -9,7 +9,7 @@ from typing import Any, Dict
 import numpy as np
 
 from seg_node.model_card import CARD_NAME, CardError, ModelCard
-from seg_node.runtimes import Prediction, Runtime
+from seg_node.runtimes import Prediction, Runtime, check_precision
 
 REQUIRES = "torch"
 READS = ("torch",)
@@ -19,14 +19,16 @@ RANK = 30
 class TorchRuntime(Runtime):
     name = "torch"
 
-    def __init__(self, card: ModelCard, network: Any, device: str) -> None:
+    def __init__(self, card: ModelCard, network: Any, device: str, precision: str) -> None:
         super().__init__(card)
-        self._network, self.device = network, device
+        self._network, self.device, self.precision = network, device, precision
 
     def _infer(self, images: np.ndarray) -> Prediction:
         import torch
 
-        with torch.inference_mode():
+        half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.precision)
+        kind = self.device.split(":")[0]
+        with torch.inference_mode(), torch.autocast(kind, dtype=half or torch.bfloat16, enabled=half is not None):
             labels = self._network(torch.from_numpy(np.ascontiguousarray(images)).to(self.device))
         return Prediction(labels.cpu().numpy())
 
@@ -34,13 +36,16 @@ class TorchRuntime(Runtime):
         self._network = None
 
 
-def load(card: ModelCard, device: str = "auto") -> TorchRuntime:
+def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> TorchRuntime:
     """Build the card's network and load its weights.
 
-    ``device``: auto (the GPU if there is one), cpu, or PyTorch's own names. Raises ValueError for a device or network
-    that is not there, CardError where the weights are damaged or of another network.
+    ``device``: auto (the GPU if there is one), cpu, or PyTorch's own names. ``precision``: auto (fp32), fp32, fp16 or
+    bf16, by autocast. Raises ValueError for a device, precision or network that is not there, CardError where the
+    weights are damaged or of another network.
     """
     import torch
+
+    check_precision(precision, "fp32", "fp16", "bf16")
 
     gpu = torch.cuda.is_available()
     target = {"auto": "cuda" if gpu else "cpu", "gpu": "cuda"}.get(device, device)
@@ -56,7 +61,7 @@ def load(card: ModelCard, device: str = "auto") -> TorchRuntime:
     from seg_node.networks._deployed import Deployed
 
     deployed = Deployed(network, card.mean, card.std, card.scale).eval().to(target)
-    return TorchRuntime(card, deployed, target)
+    return TorchRuntime(card, deployed, target, "fp32" if precision == "auto" else precision)
 
 
 def load_network(card: ModelCard) -> Any:
