@@ -36,7 +36,7 @@ VENDORS = {
     "runtimes/onnx.py": (set(), {"onnxruntime"}),
     "runtimes/openvino.py": (set(), {"openvino"}),
     "evaluation/flops.py": (set(), {"torch"}),
-    "evaluation/papers.py": ({"networks"}, set()),
+    "evaluation/papers.py": ({"networks"}, {"torch"}),
 }
 ROBOT = [
     *(PACKAGE / f"{name}.py" for name in CORE | {"__init__"}),

@@ -5,6 +5,7 @@ tells how exact it is:
 
     title: ...                      the paper's
     flops: flops_c3                 what its FLOPs columns count: macs or flops_c3 (see ``flops.Complexity``)
+    parameters: weights             left out where biases and batch norm are counted too
     tables:
       Table 3:
         title: ...                  what the table is about
@@ -28,8 +29,10 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from seg_node import networks
-from seg_node.evaluation.flops import Complexity, complexity, parameters
+from seg_node.evaluation.flops import Complexity, complexity
 from seg_node.share import shipped
 from seg_node.yaml_table import read_table
 
@@ -62,6 +65,7 @@ class Row(NamedTuple):
     classes: int
     size: tuple[int, int]  # (height, width)
     part: str
+    parameters_are: str  # "all" or "weights": those of convolutions and matrix products only
     flops_are: str  # "macs" or "flops_c3"
     figures: dict[str, Figure]  # "parameters", "flops"
     note: str
@@ -75,9 +79,13 @@ class Row(NamedTuple):
             return networks.build(name, self.classes, **self.options)
 
         counts: Complexity = complexity(build, self.size)
-        whole = {"parameters": counts.parameters, "flops": getattr(counts, self.flops_are)}
-        if self.part:
-            whole["parameters"] = parameters(getattr(build(), self.part))
+        with torch.device("meta"):
+            part = getattr(build(), self.part) if self.part else build()
+        few = self.parameters_are == "weights"
+        whole = {
+            "parameters": sum(w.numel() for w in part.parameters() if not few or w.dim() > 1),
+            "flops": getattr(counts, self.flops_are),
+        }
         return {what: whole[what] for what in self.figures}
 
 
@@ -111,6 +119,7 @@ def _read(path: Path) -> list[Row]:
                     classes=entry.get("classes", about["classes"]),
                     size=(height, width),
                     part=entry.get("part", ""),
+                    parameters_are=table.get("parameters", "all"),
                     flops_are=flops_are,
                     figures={what: _figure(entry[what], where) for what in TOLERANCE if what in entry},
                     note=str(entry.get("note", "")),

@@ -3,8 +3,8 @@ ConvNet for Real-Time Semantic Segmentation", 2018).
 
 Table I of its paper is the whole network: three downsamplers and thirteen Non-bottleneck-1D blocks make the encoder
 at 1/8, three transposed convolutions with four more blocks the decoder. Layers, dropout and batch norm are those of
-the authors' public code (Eromera/erfnet_pytorch). 2,064,191 parameters with 19 classes: theirs has 2,451 more, a
-classifier on the encoder that runs only while the encoder is trained alone. Here that is ``erfnet_encoder``.
+the authors' public code (Eromera/erfnet_pytorch): 2,066,642 parameters with 19 classes. 2,451 of them are the
+encoder's own classifier, which runs only where the encoder is trained alone: ``erfnet_encoder``.
 """
 
 import functools
@@ -110,12 +110,17 @@ def decoder(
 
 
 class EncoderDecoder(nn.Module):
-    """Normalised float (N, 3, H, W), any H and W, to logits (N, classes, H, W)."""
+    """Normalised float (N, 3, H, W), any H and W, to logits (N, classes, H, W).
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+    ``classify``: the encoder's classifier from its training alone; it is kept, and does not run.
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, classify: Optional[nn.Module] = None) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
+        if classify is not None:
+            self.classify = classify.requires_grad_(False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         scores: torch.Tensor = self.decoder(self.encoder(x))
@@ -125,17 +130,22 @@ class EncoderDecoder(nn.Module):
 class EncoderAlone(nn.Module):
     """The encoder with a 1x1 classifier, scores enlarged to the image: how the encoder is trained before the decoder.
 
-    Its tensors under ``encoder.`` are named as in the whole network.
+    Its tensors are named as in the whole network.
     """
 
-    def __init__(self, encoder: nn.Module, classes: int) -> None:
+    def __init__(self, encoder: nn.Module, classify: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
-        self.classify = nn.Conv2d(128, classes, 1)
+        self.classify = classify
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         scores = self.classify(self.encoder(x))
         return functional.interpolate(scores, size=x.shape[2:], mode="bilinear", align_corners=False)
+
+
+def classifier(classes: int) -> nn.Module:
+    """Scores of the encoder's 128 channels."""
+    return nn.Conv2d(128, classes, 1)
 
 
 def build(classes: int, alone: bool = False, dilated: Optional[Layers] = None) -> nn.Module:
@@ -148,7 +158,9 @@ def build(classes: int, alone: bool = False, dilated: Optional[Layers] = None) -
     early = [NonBottleneck1d(64, 1, EARLY_DROPOUT) for _ in range(EARLY_BLOCKS)]
     late = [NonBottleneck1d(128, rate, LATE_DROPOUT, dilated=second) for rate in LATE_DILATIONS]
     body = encoder(early, late)
-    return EncoderAlone(body, classes) if alone else EncoderDecoder(body, decoder(classes))
+    if alone:
+        return EncoderAlone(body, classifier(classes))
+    return EncoderDecoder(body, decoder(classes), classifier(classes))
 
 
 _BLOCK = {
@@ -177,10 +189,9 @@ def from_authors(name: str, state: State) -> Optional[Tuple[State, Dict[str, Any
         state["encoder.output_conv.bias"] = state.pop("classifier.linear.bias")
     elif "encoder.initial_block.conv.weight" not in state:
         return None
-    # The authors' file always holds both ends. The encoder's own classifier never runs in the whole network, nor does
-    # the decoder while the encoder is trained alone: drop what the network of this name does not use.
-    unused = "encoder.output_conv." if name == "erfnet" else "decoder."
-    return {_our_key(key): value for key, value in state.items() if not key.startswith(unused)}, {}
+    # the authors' file always holds the decoder, which does not run while the encoder is trained alone
+    dropped = () if name == "erfnet" else ("decoder.",)
+    return {_our_key(key): value for key, value in state.items() if not key.startswith(dropped)}, {}
 
 
 def _our_key(key: str) -> str:

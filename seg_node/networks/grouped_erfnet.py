@@ -11,7 +11,7 @@ convolution; DG2, DG4 and DG8 group the pointwise ones, an S behind shuffles the
 Gradual grouping (section 3.3) trains ``form="dense"``, whose connections between groups are multiplied by alpha, and
 takes alpha from 1 to 0 meanwhile: ``set_alpha``. ``to_grouped`` then makes the weights of ``form="grouped"``, the
 network to run. The encoder is trained first (section 4.3): ``part="encoder"`` is it with a classifier of its own, and
-its tensors under ``encoder.`` are named as in the whole network.
+its tensors are named as in the whole network.
 """
 
 import functools
@@ -164,11 +164,13 @@ def network(classes: int, kept: Tuple[int, int], pair: erfnet.Layers, light: boo
         PlainDownsampler if layout == "counted" else erfnet.Downsampler,
     )
     if part == "encoder":
-        return erfnet.EncoderAlone(body, classes)
+        return erfnet.EncoderAlone(body, erfnet.classifier(classes))
     blocks = 1 if layout == "counted" else 2
     if light:  # its Conv-modules have no groups: those are in the encoder only (section 4.3)
-        return erfnet.EncoderDecoder(body, erfnet.decoder(classes, LightUpsampler, conv_module, blocks))
-    return erfnet.EncoderDecoder(body, erfnet.decoder(classes, blocks=blocks))
+        head = erfnet.decoder(classes, LightUpsampler, conv_module, blocks)
+    else:
+        head = erfnet.decoder(classes, blocks=blocks)
+    return erfnet.EncoderDecoder(body, head, None if layout == "counted" else erfnet.classifier(classes))
 
 
 def build(
@@ -185,7 +187,8 @@ def build(
 
     ``form``: "grouped", or "dense" to train it by gradual grouping. ``part``: "whole" or "encoder".
     ``layout``: "printed" is what Tables 1 and 2 say; "counted" is what all of the paper's parameters and FLOPs
-    but one row add up to: plain convolutions as downsamplers, and one block, not two, in each stage of the decoder.
+    but one row add up to: plain convolutions as downsamplers, one block, not two, in each stage of the decoder, and no
+    classifier of the encoder's own.
     Raises ValueError for anything else.
     """
     for option, value, allowed in (("form", form, FORMS), ("part", part, PARTS), ("layout", layout, LAYOUTS)):
