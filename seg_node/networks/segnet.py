@@ -20,10 +20,11 @@ _VGG16 = ((3, 64, 64), (64, 128, 128), (128, 256, 256, 256), (256, 512, 512, 512
 
 def _convolutions(channels: Sequence[int], size: int, relu: bool = True) -> nn.Sequential:
     layers: List[nn.Module] = []
-    for channels_in, channels_out in zip(channels[:-1], channels[1:]):
-        layers.append(nn.Conv2d(channels_in, channels_out, size, padding=size // 2, bias=False))
-        layers.append(nn.BatchNorm2d(channels_out))
+    before = channels[0]
+    for after in channels[1:]:
+        layers += [nn.Conv2d(before, after, size, padding=size // 2, bias=False), nn.BatchNorm2d(after)]
         layers += [nn.ReLU()] if relu else []
+        before = after
     return nn.Sequential(*layers)
 
 
