@@ -3,6 +3,7 @@ import pytest
 
 from seg_node.label_set import load_label_set
 from seg_node.pipeline.frame import Frame
+from seg_node.pipeline.network_input import resize
 from seg_node.pipeline.overlay import Overlay
 
 LABEL_SET = load_label_set("camvid11")
@@ -54,3 +55,62 @@ def test_a_camera_may_change_its_size_and_its_rows_may_be_padded(noise):
         labels, image = np.zeros(shape, np.uint8), noise(shape[0], shape[1] + 2, 3)[:, : shape[1]]
         blend = overlay.blend(Frame(image, "bgr"), labels, overlay.color(labels), 0.0)
         assert np.array_equal(blend, image)
+
+
+@pytest.mark.parametrize("channels", ["bgr", "rgb"])
+@pytest.mark.parametrize("camera", [(18, 26), (5, 8), (9, 20)])
+def test_a_frame_of_another_size_is_resized_to_the_labels(labels, noise, channels, camera):
+    image, overlay = noise(*camera, 3), Overlay(LABEL_SET)
+    before = image.copy()
+    blend = overlay.blend(Frame(image, channels), labels, overlay.color(labels), 0.5).copy()
+    fitted = Frame(resize(image, labels.shape), channels)
+    assert np.array_equal(blend, Overlay(LABEL_SET).blend(fitted, labels, overlay.color(labels), 0.5))
+    again = overlay.blend(Frame(image, channels), labels, overlay.color(labels), 0.5)
+    assert again is overlay.blend(Frame(image, channels), labels, overlay.color(labels), 0.5)
+    assert np.array_equal(image, before)
+
+
+def test_only_the_classes_shown_are_painted(labels, noise):
+    image, overlay = noise(9, 13, 3), Overlay(LABEL_SET)
+    overlay.show(["Road", "Car"])
+    shown = np.isin(labels, [LABEL_SET.names.index("Road"), LABEL_SET.names.index("Car")])
+    color = overlay.color(labels)
+    assert np.array_equal(color[shown], LABEL_SET.palette[labels[shown]]) and not color[~shown].any()
+    blend = overlay.blend(Frame(image, "bgr"), labels, color, 0.5)
+    assert np.array_equal(blend[~shown], image[~shown])
+    assert np.abs(blend[shown] - (0.5 * color[shown] + 0.5 * image[shown])).max() <= 0.51
+    assert shown.any() and (~shown & (labels != 255)).any()
+
+
+@pytest.mark.parametrize("everything", [None, [], LABEL_SET.names])
+def test_all_classes_can_be_shown_again(labels, noise, everything):
+    image, overlay = noise(9, 13, 3), Overlay(LABEL_SET)
+    overlay.show(["Road"])
+    overlay.show(everything)
+    blend = overlay.blend(Frame(image, "bgr"), labels, overlay.color(labels), 0.5)
+    fresh = Overlay(LABEL_SET)
+    assert np.array_equal(blend, fresh.blend(Frame(image, "bgr"), labels, fresh.color(labels), 0.5))
+    assert np.array_equal(LABEL_SET.palette, load_label_set("camvid11").palette)
+
+
+def test_a_name_that_is_no_class_is_refused_and_nothing_changes(labels):
+    overlay = Overlay(LABEL_SET)
+    overlay.show(["Road"])
+    before = overlay.color(labels).copy()
+    with pytest.raises(ValueError, match=r"no class 'road', 'Cat'; it has Sky, Building, .*Bicyclist"):
+        overlay.show(["road", "Car", "Cat"])
+    assert np.array_equal(overlay.color(labels), before)
+
+
+def test_the_legend_is_drawn_only_where_asked_for(noise):
+    overlay = Overlay(LABEL_SET)
+    image, labels = noise(240, 320, 3), np.full((240, 320), LABEL_SET.names.index("Car"), np.uint8)
+    labels[100:] = LABEL_SET.names.index("Road")
+    color = overlay.color(labels)
+    plain = overlay.blend(Frame(image, "bgr"), labels, color, 0.5).copy()
+    with_legend = overlay.blend(Frame(image, "bgr"), labels, color, 0.5, legend=True).copy()
+    changed = (plain != with_legend).any(axis=2)
+    assert changed.any() and not changed[:200].any()
+    overlay.show(["Road"])
+    fewer = (overlay.blend(Frame(image, "bgr"), labels, overlay.color(labels), 0.5, legend=True) == 24).all(axis=2)
+    assert 0 < fewer.sum() < (with_legend == 24).all(axis=2).sum()  # pixels of its paper
