@@ -1,4 +1,4 @@
-"""What the node says of itself on /diagnostics: counts, latencies, and how well it is. Imports no ROS."""
+"""What the node says of each camera on /diagnostics: counts, latencies, how well it is. Imports no ROS."""
 
 import threading
 import time
@@ -6,9 +6,10 @@ from typing import Callable, Dict, List, Mapping, NamedTuple, Tuple
 
 from seg_node.pipeline.latency import Counters, Latency
 
-OK, WARN, ERROR = 0, 1, 2  # DiagnosticStatus
-DROPS = ("newer_frame", "too_old", "bad_image", "inference_failed")
-STAGES = ("age", "decode", "resize", "infer", "restore", "overlay", "publish", "total")
+OK, WARN, ERROR, STALE = 0, 1, 2, 3  # DiagnosticStatus
+# "stopped": taken, but deactivated before its turn came. frames_in is frames_out and all of these together.
+DROPS = ("newer_frame", "too_old", "max_rate", "bad_image", "inference_failed", "stopped")
+STAGES = ("age", "wait", "decode", "resize", "infer", "restore", "publish", "total", "overlay")
 SILENCE = 2.0  # seconds without an image
 
 
@@ -18,28 +19,35 @@ class Report(NamedTuple):
     values: List[Tuple[str, str]]
 
 
-class Health:
-    """Fed by the node's threads, read once a period."""
+class Condition:
+    """The node's own state, which all of its cameras share."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self.model = {"model": "", "runtime": "", "device": "", "input_size": ""}
+    def __init__(self) -> None:
+        self.state = "unconfigured"  # of the lifecycle; "loading" while it is configured
+        self.about: Dict[str, str] = dict.fromkeys(("model", "runtime", "device", "precision", "input_size"), "")
+        self.loading = ""  # the model that loads beside the running one
         self.broken = ""  # why the node cannot work at all
-        self._state = "unconfigured"
+        self.latency_budget = 0.0  # seconds; 0: none
+
+
+class Health:
+    """One camera's. Fed by the node's threads, read once a period."""
+
+    def __init__(self, condition: Condition, clock: Callable[[], float] = time.monotonic) -> None:
+        self._condition, self._clock = condition, clock
+        self._lock = threading.Lock()
         self._last_error, self._news = "", ""  # ever, and since the last report
         self.reset()
 
     def reset(self) -> None:
-        """Begin counting anew, as a newly loaded model does."""
+        """Begin counting anew, as a configured node does."""
         self._counters = Counters(("in", "out") + DROPS, clock=self._clock)
         self._latency = Latency(STAGES)
         self._lost = 0
-        self._seen = self._clock()
+        self.listen()
 
-    def enter(self, state: str) -> None:
-        """Take a lifecycle state: "unconfigured", "loading", "inactive", "active"."""
-        self._state = state
+    def listen(self) -> None:
+        """Begin to wait for images: silence counts from here."""
         self._seen = self._clock()
 
     def received(self, age: float) -> None:
@@ -50,6 +58,10 @@ class Health:
 
     def labelled(self, seconds: Mapping[str, float]) -> None:
         self._counters.count("out")
+        self._latency.add(seconds)
+
+    def painted(self, seconds: Mapping[str, float]) -> None:
+        """Add what was done for a frame after its labels were out."""
         self._latency.add(seconds)
 
     def dropped(self, cause: str, why: str = "") -> None:
@@ -70,34 +82,46 @@ class Health:
 
     def silent_for(self) -> float:
         """Return how many seconds the active node has been without an image."""
-        return self._clock() - self._seen if self._state == "active" else 0.0
+        return self._clock() - self._seen if self._condition.state == "active" else 0.0
 
     def report(self, why_silent: Callable[[], str]) -> Report:
         """Return the state of things. ``why_silent`` is asked only where no image has come for ``SILENCE``."""
         with self._lock:
             news, self._news = self._news, ""
-        silence = self.silent_for()
-        if self.broken:
-            level, message = ERROR, self.broken
-        elif silence > SILENCE:
+        values = self._values()
+        level, message = self._verdict(news, why_silent)
+        if self._condition.loading:
+            message += "; loading model '{}'".format(self._condition.loading)
+        return Report(level, message, list(values.items()))
+
+    def _verdict(self, news: str, why_silent: Callable[[], str]) -> Tuple[int, str]:
+        condition, silence = self._condition, self.silent_for()
+        if condition.broken:
+            return ERROR, condition.broken
+        if silence > SILENCE:
             message = "no image for {:.0f} s on {}".format(silence, why_silent())
-            level, message = WARN, message + ("; " + news if news else "")
-        elif news:
-            level, message = WARN, news
-        elif self._state == "active":
-            level, message = OK, "{:.1f} frames a second".format(self._counters.rate("out"))
-        else:
-            level, message = OK, self._state
-        return Report(level, message, list(self._values().items()))
+            return STALE, message + ("; " + news if news else "")
+        if news:
+            return WARN, news
+        if condition.state != "active":
+            return OK, condition.state
+        rate = "{:.1f} frames a second".format(self._counters.rate("out"))
+        p95 = self._latency.percentiles()["total"].p95 / 1e3
+        if condition.latency_budget and p95 > condition.latency_budget:
+            return WARN, "{}; p95 of total is {:.1f} ms, latency_budget is {:.1f} ms".format(
+                rate, 1e3 * p95, 1e3 * condition.latency_budget
+            )
+        return OK, rate
 
     def _values(self) -> Dict[str, str]:
-        counters, values = self._counters, dict(self.model)
+        counters, values = self._counters, dict(self._condition.about)
+        values["state"] = self._condition.state
         for way in ("in", "out"):
             values["frames_" + way] = str(counters.total(way))
             values["rate_{}_hz".format(way)] = "{:.2f}".format(counters.rate(way))
         values.update({"dropped_" + cause: str(counters.total(cause)) for cause in DROPS})
         values["lost_before_arrival"] = str(self._lost)
-        values["last_error"] = self.broken or self._last_error
+        values["last_error"] = self._condition.broken or self._last_error
         for stage, percentiles in self._latency.percentiles().items():
             for name, value in percentiles._asdict().items():
                 values["{}_{}_ms".format(stage, name)] = "{:.3f}".format(value)

@@ -1,59 +1,157 @@
-"""The image topics that the node publishes, each painted and sent only where someone listens."""
+"""What one camera's frames become on topics, each made and sent only where someone listens."""
 
+import array
+import threading
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
+import cv2
 import numpy as np
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from seg_node.label_set import LabelSet
 from seg_node.pipeline.frame import Frame
 from seg_node.pipeline.overlay import Overlay
 from seg_node.pipeline.segmenter import Segmentation
 from seg_node.ros.messages import fill_image
+from seg_node.ros.parameters import Settings
 
-ENCODINGS = {"label": "mono8", "confidence": "mono8", "overlay": "bgr8", "color": "bgr8"}
+try:
+    from vision_msgs.msg import LabelInfo, VisionClass  # type: ignore[import-not-found]
+except ImportError:  # no part of ros_base
+    LabelInfo = None
+
+_ENCODINGS = {"label": "mono8", "confidence": "mono8", "overlay": "bgr8", "color": "bgr8"}
+_CODECS = {"label": "png", "overlay": "jpeg"}  # of NAME/compressed
+_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]  # fast, and as small
 
 
 class Outputs:
-    """``~/label``, ``~/confidence``, ``~/overlay`` and ``~/color`` of one node."""
+    """``label``, ``confidence``, ``overlay``, ``color``, ``label/compressed``, ``overlay/compressed`` and
+    ``camera_info`` under a prefix such as ``~/`` or ``~/front/``.
+    """
 
-    def __init__(self, node: Any) -> None:
-        qos = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
-        self._publishers = {name: node.create_publisher(Image, "~/" + name, qos) for name in ENCODINGS}
+    def __init__(self, node: Any, prefix: str, settings: Settings) -> None:
+        self._node, self._prefix, self._settings = node, prefix, settings
+        self.qos = QoSProfile(
+            depth=settings.qos_output_depth,
+            reliability=getattr(ReliabilityPolicy, settings.qos_output_reliability.upper()),
+        )
+        self._lock = threading.Lock()  # a publisher must not be destroyed while it publishes
+        self._publishers: Dict[str, Any] = {}
+        self._infos = node.create_publisher(CameraInfo, prefix + "camera_info", self.qos)
         self._overlay: Optional[Overlay] = None
+        self.set(settings)
+
+    def set(self, settings: Settings) -> None:
+        """Take new settings: offer what they want, withdraw what they do not."""
+        with self._lock:
+            self._settings = settings
+            for name in _ENCODINGS:
+                wanted = getattr(settings, "publish_" + name)
+                self._offer(name, Image, wanted)
+                if name in _CODECS:
+                    self._offer(name + "/compressed", CompressedImage, wanted)
+
+    def _offer(self, name: str, kind: Any, wanted: bool) -> None:
+        if wanted and name not in self._publishers:
+            self._publishers[name] = self._node.create_publisher(kind, self._prefix + name, self.qos)
+        elif not wanted and name in self._publishers:
+            self._node.destroy_publisher(self._publishers.pop(name))
 
     def paint_with(self, label_set: LabelSet) -> None:
-        """Take the colours for overlay and color."""
-        self._overlay = Overlay(label_set)
+        """Take the colours for overlay and color. Unknown names in ``classes`` are left out."""
+        overlay = Overlay(label_set)
+        shown = [name for name in self._settings.classes if name in label_set.names]
+        overlay.show(shown if self._settings.classes else None)
+        self._overlay = overlay
 
-    def labels(self, result: Segmentation, header: Any, seconds: Dict[str, float]) -> None:
+    def labels(self, result: Segmentation, header: Any, info: Any, seconds: Dict[str, float]) -> None:
         """Publish a frame's labels and confidence under its own header; adds to ``seconds`` by stage."""
-        self._send("label", result.labels, header, seconds)
-        if result.confidence is not None:
-            self._send("confidence", result.confidence, header, seconds)
-
-    def pictures(
-        self, frame: Frame, result: Segmentation, header: Any, alpha: float, seconds: Dict[str, float]
-    ) -> None:
-        """Paint and publish ``~/overlay`` and ``~/color``; adds to ``seconds`` by stage."""
-        if not self._wanted("overlay") and not self._wanted("color"):
-            return
-        assert self._overlay is not None
         start = time.perf_counter()
-        images = {"color": self._overlay.color(result.labels)}
-        if self._wanted("overlay"):
-            images["overlay"] = self._overlay.blend(frame, result.labels, images["color"], alpha)
-        seconds["overlay"] = time.perf_counter() - start
-        for name, image in images.items():
-            self._send(name, image, header, seconds)
+        self._send("label", result.labels, header)
+        if result.confidence is not None:
+            self._send("confidence", result.confidence, header)
+        if info is not None and self._infos.get_subscription_count():
+            self._infos.publish(scaled_info(info, header, result.labels.shape))
+        seconds["publish"] = time.perf_counter() - start
+
+    def pictures(self, frame: Frame, result: Segmentation, header: Any) -> Dict[str, float]:
+        """Compress, paint and publish what may come a little later; returns seconds by stage, {} for nothing done."""
+        overlay, settings = self._overlay, self._settings
+        self._compress("label", result.labels, header)
+        blended = self._wanted("overlay") or self._wanted("overlay/compressed")
+        if overlay is None or not (blended or self._wanted("color")):
+            return {}
+        start = time.perf_counter()
+        color = overlay.color(result.labels)
+        self._send("color", color, header)
+        if blended:
+            image = overlay.blend(frame, result.labels, color, settings.overlay_alpha, settings.overlay_legend)
+            self._send("overlay", image, header)
+            self._compress("overlay", image, header)
+        return {"overlay": time.perf_counter() - start}
 
     def _wanted(self, name: str) -> bool:
-        return bool(self._publishers[name].get_subscription_count())
+        publisher = self._publishers.get(name)
+        return publisher is not None and bool(publisher.get_subscription_count())
 
-    def _send(self, name: str, image: np.ndarray, header: Any, seconds: Dict[str, float]) -> None:
-        start = time.perf_counter()
-        if self._wanted(name):
-            self._publishers[name].publish(fill_image(Image(), image, header, ENCODINGS[name]))
-        seconds["publish"] = seconds.get("publish", 0.0) + time.perf_counter() - start
+    def _send(self, name: str, image: np.ndarray, header: Any) -> None:
+        with self._lock:
+            if self._wanted(name):
+                self._publishers[name].publish(fill_image(Image(), image, header, _ENCODINGS[name]))
+
+    def _compress(self, name: str, image: np.ndarray, header: Any) -> None:
+        topic = name + "/compressed"
+        if not self._wanted(topic):
+            return
+        codec, encoding = _CODECS[name], _ENCODINGS[name]
+        options = _PNG if codec == "png" else [cv2.IMWRITE_JPEG_QUALITY, self._settings.jpeg_quality]
+        done, data = cv2.imencode("." + codec, image, options)
+        if not done:
+            raise RuntimeError("OpenCV cannot encode {} as {}".format(topic, codec))
+        # as image_transport's compressed plug-in writes it
+        message = CompressedImage(header=header, format="{0}; {1} compressed {0}".format(encoding, codec))
+        message.data = array.array("B", data.tobytes())
+        with self._lock:
+            if self._wanted(topic):
+                self._publishers[topic].publish(message)
+
+
+def scaled_info(info: Any, header: Any, size: Tuple[int, ...]) -> CameraInfo:
+    """Return a CameraInfo of images (height, width) for a camera that ``info`` calibrates, as image_proc scales it."""
+    across = size[1] / info.width if info.width else 1.0
+    down = size[0] / info.height if info.height else 1.0
+    k, p = list(info.k), list(info.p)
+    for matrix, row in ((k, 3), (p, 4)):
+        matrix[:row] = [value * across for value in matrix[:row]]
+        matrix[row : 2 * row] = [value * down for value in matrix[row : 2 * row]]
+    return CameraInfo(
+        header=header,
+        height=size[0],
+        width=size[1],
+        distortion_model=info.distortion_model,
+        d=info.d,
+        k=k,
+        r=info.r,
+        p=p,
+    )
+
+
+class LabelNames:
+    """``~/label_info`` (vision_msgs/LabelInfo), latched; nothing where vision_msgs is not installed."""
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._publisher = node.create_publisher(LabelInfo, "~/label_info", latched) if LabelInfo else None
+
+    def publish(self, label_set: LabelSet) -> None:
+        """Say what the numbers in the label image mean from now on."""
+        if self._publisher is None:
+            return
+        message = LabelInfo(threshold=0.0)
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        message.class_map = [VisionClass(class_id=i, class_name=name) for i, name in enumerate(label_set.names)]
+        self._publisher.publish(message)

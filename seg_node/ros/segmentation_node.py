@@ -2,55 +2,49 @@
 
     python -m seg_node.ros.segmentation_node --ros-args -r image:=/camera/image_raw
 
-Three threads. The executor's takes messages and leaves the newest in a slot; the worker's decodes, segments and
-publishes, so that frames are never queued; the main one waits for signals and publishes diagnostics, so that both
-go on while a model loads.
+Four threads. The executor's takes messages and leaves the newest of each camera in a slot; the worker's decodes,
+segments and publishes, so that frames are never queued; the loader's loads another model beside the running one; the
+main one waits for signals and publishes diagnostics, so that all goes on while a model loads.
 """
 
+import functools
 import os
 import signal
 import sys
 import threading
 import time
 import traceback
-from typing import Any, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
-import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import CompressedImage, Image
 
+from seg_node import runtimes
+from seg_node.label_set import load_label_set
 from seg_node.model_card import load_card
 from seg_node.pipeline.frame import Frame
-from seg_node.pipeline.segmenter import Segmenter
 from seg_node.ros import parameters
-from seg_node.ros.health import DROPS, Health
-from seg_node.ros.messages import compressed_to_frame, to_frame
-from seg_node.ros.newest import NewestWins
-from seg_node.ros.outputs import Outputs
-from seg_node.ros.transport import PROFILE_VARIABLES, prepare_transport
-from seg_node.runtimes import Runtime, load_runtime
-from seg_node.share import share_path
-
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
+from seg_node.ros.engine import Engine, Loader, Wanted
+from seg_node.ros.health import DROPS, OK, Condition
+from seg_node.ros.jetson import JetsonFigures
+from seg_node.ros.outputs import LabelNames
+from seg_node.ros.stream import Arrival, Stream
+from seg_node.ros.transport import prepare_transport
+from seg_node.ros.turns import Turns
 
 _PATIENCE = 0.4  # seconds that a thread gets to end before the process ends without it
 _HUNG = 10.0  # seconds after which a transition gives an inference up
 _THROTTLE = 5.0  # seconds between two log lines from one place
-# A camera may offer either reliability; what is late is of no use, so one image is all that waits.
-_INPUT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+_Frame = Tuple[Stream, Arrival, Frame, Dict[str, float]]
 
 
 class SegmentationNode(LifecycleNode):
-    """Subscribes ``image``; publishes ``~/label``, ``~/overlay``, ``~/color``, ``~/confidence`` and /diagnostics.
+    """Subscribes ``image``, or ``<camera>/image`` of several; see ``outputs`` for what it publishes, and /diagnostics.
 
     Every frame is segmented, so that diagnostics tell the truth before anyone listens; what nobody subscribes to
     is neither painted nor published.
@@ -59,60 +53,125 @@ class SegmentationNode(LifecycleNode):
     def __init__(self) -> None:
         """Raises parameters.ParameterError."""
         super().__init__("seg_node")
-        self.settings = parameters.declare(self, self._change)
-        compressed = self.settings.transport == "compressed"
-        self._message_type, self._decode = (CompressedImage, compressed_to_frame) if compressed else (Image, to_frame)
-        # As image_transport does: remap `image`, and its companions follow.
-        self._topic = self.resolve_topic_name("image") + ("/compressed" if compressed else "")
-        self._outputs = Outputs(self)
+        self._streams: List[Stream] = []
+        self._condition = Condition()
+        self._engine: Optional[Engine] = None
+        self._engine_lock = threading.Lock()  # held while a batch is at work; a swap waits for it
+        self._worker: Optional[Turns] = None
+        self._loader = Loader(self._swap, self._keep)
+        self.settings = parameters.declare(self, self._refuse, self._change)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._health = Health()
-        self._runtime: Optional[Runtime] = None
-        self._segmenter: Optional[Segmenter] = None
-        self._subscription: Any = None
-        self._worker: Optional[NewestWins] = None
+        self._names = LabelNames(self)
+        self._jetson = JetsonFigures()
+        self._condition.latency_budget = self.settings.latency_budget
+        for name in self.settings.cameras or ("",):
+            self._streams.append(Stream(self, name, self.settings, self._condition))
 
-    def _change(self, settings: parameters.Settings) -> None:
+    # Parameters, in the executor's thread
+
+    def _refuse(self, values: Dict[str, Any]) -> Optional[str]:
+        """Return why a change cannot be taken now."""
+        engine = self._engine
+        try:
+            label_set = load_label_set(load_card(values["model"]).label_set) if "model" in values else None
+        except (OSError, ValueError) as error:
+            return "model: {}".format(_plain(error))
+        runtime = values.get("runtime", "auto")
+        if runtime != "auto" and not runtimes.is_installed(runtime):
+            return "runtime '{}' needs {}, which is not installed".format(runtime, runtimes.backend(runtime).REQUIRES)
+        if label_set is None and engine is not None:
+            label_set = engine.label_set
+        for name in values.get("classes", ()):
+            if label_set is not None and name not in label_set.names:
+                return "classes holds '{}'; this model's are {}".format(name, ", ".join(label_set.names))
+        return None
+
+    def _change(self, settings: parameters.Settings, old: parameters.Settings) -> None:
         self.settings = settings
+        self._condition.latency_budget = settings.latency_budget
+        for stream in self._streams:
+            stream.settings = settings
+            stream.outputs.set(settings)
+        engine = self._engine
+        if engine is None:
+            return
+        self._dress(engine)
+        wanted = _wanted(settings)
+        if wanted != _wanted(old) and wanted != engine.wanted:
+            self._condition.loading = wanted.model
+            self.get_logger().info("loading model '{}' beside '{}'".format(wanted.model, engine.card.name))
+            self._loader.load(wanted)
+
+    def _dress(self, engine: Engine) -> None:
+        """Give what the parameters say to what the engine brings."""
+        engine.segmenter.view = parameters.view_of(self.settings)
+        for stream in self._streams:
+            stream.outputs.paint_with(engine.label_set)
+
+    # Models, in the loader's thread
+
+    def _swap(self, engine: Engine) -> None:
+        """Take the new engine between two frames."""
+        with self._engine_lock:
+            old, fits = self._engine, self._engine is not None and engine.wanted == _wanted(self.settings)
+            if fits:
+                self._install(engine)
+        if not fits:  # cleaned up, or something else is wanted by now
+            engine.close()
+            return
+        assert old is not None
+        old.close()
+        self._condition.loading = ""
+        self.get_logger().info("model '{}' has taken over from '{}'".format(engine.card.name, old.card.name))
+
+    def _keep(self, wanted: Wanted, error: Exception) -> None:
+        """The new model does not load: keep the old, put the parameters back, and say so."""
+        engine = self._engine
+        if engine is None or wanted != _wanted(self.settings):
+            return
+        self._condition.loading = ""
+        text = "cannot load model '{}': {}; '{}' stays".format(wanted.model, _plain(error), engine.card.name)
+        self._complain(text)
+        self.get_logger().error(text)
+        self.set_parameters([Parameter(name, value=value) for name, value in engine.wanted._asdict().items()])
+
+    def _install(self, engine: Engine) -> None:
+        self._dress(engine)
+        self._engine = engine
+        self._condition.about = dict(engine.about())
+        self._names.publish(engine.label_set)
 
     # Lifecycle
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and run it once, since a first inference can take seconds."""
-        wanted = self.settings
-        self._health.broken = ""
-        self._health.model.update(model=wanted.model, runtime=wanted.runtime, device=wanted.device)
-        self._health.enter("loading")
+        wanted = _wanted(self.settings)
+        self._condition.broken = ""
+        self._condition.about.update(model=wanted.model, runtime=wanted.runtime, device=wanted.device)
+        self._condition.state = "loading"
         self.get_logger().info("loading model '{}'".format(wanted.model))
         try:
-            card = load_card(wanted.model)
-            self._runtime = load_runtime(card, wanted.runtime, wanted.device)
-            self._segmenter = Segmenter(card, self._runtime)
-            self._outputs.paint_with(self._segmenter.label_set)
-            self._segmenter.segment(Frame(np.zeros(card.size + (3,), np.uint8), card.channels))
+            self._install(Engine(wanted))
         except Exception as error:  # whatever a vendor library raises: the node stays up and says so
-            self._release()
-            self._health.enter("unconfigured")
-            self._health.broken = "cannot load model '{}': {}".format(wanted.model, _plain(error))
-            self.get_logger().error(self._health.broken)
+            self._condition.state = "unconfigured"
+            self._condition.broken = "cannot load model '{}': {}".format(wanted.model, _plain(error))
+            self.get_logger().error(self._condition.broken)
             return _FAILURE
-        self._health.reset()
-        self._health.model.update(
-            model=card.name,
-            runtime=self._runtime.name,
-            device=str(getattr(self._runtime, "device", wanted.device)),
-            input_size="{}x{}".format(*card.size),
-        )
-        self._health.enter("inactive")
+        for stream in self._streams:
+            stream.health.reset()
+        self._condition.state = "inactive"
         return _SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._worker = NewestWins(self._process)
-        self._subscription = self._subscribe()
-        self._health.enter("active")
+        worker = self._worker = Turns(self._process, len(self._streams), self._batch)
+        for slot, stream in enumerate(self._streams):
+            stream.listen(functools.partial(worker.offer, slot))
+        self._condition.state = "active"
         self.get_logger().info(
             "segmenting {} with {} on {}".format(
-                self._topic, self._health.model["model"], self._health.model["runtime"]
+                ", ".join(stream.topic for stream in self._streams),
+                self._condition.about["model"],
+                self._condition.about["runtime"],
             )
         )
         return _SUCCESS
@@ -120,26 +179,26 @@ class SegmentationNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         if not self._pause():
             return TransitionCallbackReturn.ERROR
-        self._health.enter("inactive")
+        self._condition.state = "inactive"
         return _SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._release()
-        self._health.enter("unconfigured")
+        self._condition.state = "unconfigured"
         return _SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._pause()
         self._release()
-        self._health.enter("finalized")
+        self._condition.state = "finalized"
         return _SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Get back to unconfigured, where a manager may try again."""
         self._pause()
         self._release()
-        self._health.enter("unconfigured")
-        self._health.error("a lifecycle transition failed from state '{}'".format(state.label))
+        self._condition.state = "unconfigured"
+        self._complain("a lifecycle transition failed from state '{}'".format(state.label))
         return _SUCCESS
 
     def start(self) -> None:
@@ -150,119 +209,124 @@ class SegmentationNode(LifecycleNode):
     def stop(self, patience: float) -> bool:
         """Begin no more frames; returns whether the one at hand ended within ``patience`` seconds."""
         worker, self._worker = self._worker, None
-        return worker is None or worker.stop(patience)
+        if worker is None:
+            return True
+        ended = worker.stop(patience)
+        for slot in worker.left():
+            self._streams[slot].health.dropped("stopped")
+        return ended
 
     def close(self) -> None:
         """Free what is left and the node itself; nothing of it may be running any more."""
         self._release()
         self.destroy_node()
 
+    def busy(self) -> bool:
+        """Return whether a model is being loaded beside."""
+        return self._loader.busy
+
     def _pause(self) -> bool:
         """Stop listening and working; returns whether the last inference ended (a device may hang)."""
-        if self._subscription is not None:
-            self.destroy_subscription(self._subscription)
-            self._subscription = None
+        for stream in self._streams:
+            stream.hush()
         ended = self.stop(_HUNG)
         if not ended:
-            self._runtime = self._segmenter = None  # better leaked than freed under a running inference
-            self._health.error("an inference has not ended after {:g} s".format(_HUNG))
+            self._engine = None  # better leaked than freed under a running inference
+            self._engine_lock = threading.Lock()  # the hung worker keeps the old one
+            self._complain("an inference has not ended after {:g} s".format(_HUNG))
         return ended
 
     def _release(self) -> None:
-        runtime, self._runtime, self._segmenter = self._runtime, None, None
-        if runtime is not None:
-            runtime.close()
+        self._loader.cancel()
+        self._condition.loading = ""
+        with self._engine_lock:
+            engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
 
-    # Frames
+    # Frames, in the worker's thread
 
-    def _subscribe(self) -> Any:
-        lost = SubscriptionEventCallbacks(message_lost=self._on_lost)
-        try:
-            return self.create_subscription(
-                self._message_type, self._topic, self._on_image, _INPUT, event_callbacks=lost
-            )
-        except Exception:  # a middleware that cannot tell
-            return self.create_subscription(self._message_type, self._topic, self._on_image, _INPUT)
+    def _batch(self) -> int:
+        """Return how many frames go through the network together."""
+        engine = self._engine
+        return (engine.runtime.batch or len(self._streams)) if engine else 1
 
-    def _on_image(self, msg: Any) -> None:
-        arrived, worker = time.monotonic(), self._worker
-        stamp = msg.header.stamp
-        age = self.get_clock().now().nanoseconds / 1e9 - stamp.sec - stamp.nanosec / 1e9
-        self._health.received(age)
-        limit = self.settings.max_age
-        if limit and age > limit:
-            self._health.dropped("too_old", "{:.3f} s on arrival, max_age is {:g} s".format(age, limit))
-        elif worker is not None and worker.offer((msg, arrived)):
-            self._health.dropped("newer_frame")
+    def _process(self, taken: List[Tuple[int, Arrival]]) -> None:
+        """Take the newest messages of some cameras all the way."""
+        with self._engine_lock:
+            engine = self._engine
+            if engine is None:
+                return
+            frames = [frame for frame in (self._decode(engine, *item) for item in taken) if frame]
+            if not frames:
+                return
+            try:
+                results = engine.segmenter.segment_many([frame for _, _, frame, _ in frames])
+            except Exception as error:  # one frame is no reason to stop
+                for stream, _, _, _ in frames:
+                    self._failed(stream, "inference_failed", error)
+                return
+            if self._engine is not engine:
+                return  # it hung and was given up; others may be at work by now
+            for (stream, arrival, frame, seconds), result in zip(frames, results):
+                try:
+                    seconds.update(result.timings)
+                    stream.publish(arrival, frame, result, seconds)
+                except Exception as error:
+                    self._failed(stream, "publishing", error)
 
-    def _on_lost(self, event: Any) -> None:
-        """The middleware lost images on their way here: stock Fast DDS does that to those over half a megabyte."""
-        count = event.total_count_change
-        text = (
-            "{} images lost before they came here; if the camera is on this machine, start its process with {}".format(
-                count,
-                " and ".join("{}={}".format(name, share_path("config/fastdds.xml")) for name in PROFILE_VARIABLES),
-            )
-        )
-        self._health.lost(count, text)
-        self.get_logger().warning(text, throttle_duration_sec=60.0)
-
-    def _process(self, item: Tuple[Any, float]) -> None:
-        """Take one message all the way (in the worker's thread)."""
-        msg, arrived = item
-        doing = "bad_image"
+    def _decode(self, engine: Engine, slot: int, arrival: Arrival) -> Optional[_Frame]:
+        stream = self._streams[slot]
         try:
             start = time.perf_counter()
-            frame = self._decode(msg)
-            seconds = {"decode": time.perf_counter() - start}
-            doing = "inference_failed"
-            segmenter = self._segmenter
-            assert segmenter is not None
-            result = segmenter.segment(frame)
-            if self._segmenter is not segmenter:
-                return  # it hung and was given up; others may be at work by now
-            seconds.update(result.timings)
-            doing = "publishing"
-            self._outputs.labels(result, msg.header, seconds)
-            seconds["total"] = time.monotonic() - arrived
-            self._outputs.pictures(frame, result, msg.header, self.settings.overlay_alpha, seconds)
-            self._health.labelled(seconds)
-        except Exception as error:  # one frame is no reason to stop
-            self._failed(doing, _plain(error))
+            waited = time.monotonic() - arrival.at
+            frame = stream.decode(arrival.msg)
+            engine.segmenter.place(frame)
+            return stream, arrival, frame, {"wait": waited, "decode": time.perf_counter() - start}
+        except Exception as error:
+            self._failed(stream, "bad_image", error)
+            return None
 
-    def _failed(self, doing: str, why: str) -> None:
+    def _failed(self, stream: Stream, doing: str, error: Exception) -> None:
         if not rclpy.ok():
             return  # everything ends; no news
+        why = _plain(error)
         if doing in DROPS:
-            self._health.dropped(doing, why)
+            stream.health.dropped(doing, why)
         else:
-            self._health.error("{}: {}".format(doing, why))
+            stream.health.error("{}: {}".format(doing, why))
         self.get_logger().warning("{}: {}".format(doing, why), throttle_duration_sec=_THROTTLE)
 
-    # Diagnostics
+    # Diagnostics, in the main thread
 
     def report(self) -> None:
         """Publish the node's health; main() does so once a period."""
-        report = self._health.report(self._why_silent)
-        status = DiagnosticStatus(
-            level=bytes([report.level]),
-            message=report.message,
-            hardware_id=self._health.model["model"],
-            name="{}: segmentation".format(self.get_fully_qualified_name().lstrip("/")),
-            values=[KeyValue(key=key, value=value) for key, value in report.values],
-        )
-        array = DiagnosticArray(status=[status])
+        array = DiagnosticArray()
         array.header.stamp = self.get_clock().now().to_msg()
+        for stream in self._streams:
+            report = stream.health.report(stream.why_silent)
+            values = report.values + (list(stream.cloud.report().items()) if stream.cloud else [])
+            array.status.append(self._status(stream.name or "segmentation", report.level, report.message, values))
+        if self._jetson.available:
+            array.status.append(self._status("jetson", OK, "", self._jetson.read()))
         self._diagnostics.publish(array)
 
-    def _why_silent(self) -> str:
-        wanted = self._message_type.__name__
-        types = [info.topic_type for info in self.get_publishers_info_by_topic(self._topic)]
-        other = sorted({name for name in types if not name.endswith("/" + wanted)})
-        why = "{} (publishers: {})".format(self._topic, len(types))
-        if other:
-            return "{}; they send {}, parameter transport wants {}".format(why, ", ".join(other), wanted)
-        return why if types else why + "; is the camera running, and `image` remapped to its topic?"
+    def _status(self, name: str, level: int, message: str, values: List[Tuple[str, str]]) -> DiagnosticStatus:
+        return DiagnosticStatus(
+            level=bytes([level]),
+            message=message,
+            hardware_id=self._condition.about["model"],
+            name="{}: {}".format(self.get_fully_qualified_name().lstrip("/"), name),
+            values=[KeyValue(key=key, value=value) for key, value in values],
+        )
+
+    def _complain(self, text: str) -> None:
+        for stream in self._streams:
+            stream.health.error(text)
+
+
+def _wanted(settings: parameters.Settings) -> Wanted:
+    return Wanted(settings.model, settings.runtime, settings.device, settings.precision)
 
 
 def _plain(error: Exception) -> str:
@@ -321,7 +385,7 @@ def _end(node: SegmentationNode, spinning: threading.Thread, failed: List[str]) 
     stopped = node.stop(_PATIENCE)
     rclpy.shutdown(uninstall_handlers=False)  # wakes the executor
     spinning.join(_PATIENCE)
-    if not stopped or spinning.is_alive():  # an inference hangs or a model loads: Python would wait for it
+    if not stopped or spinning.is_alive() or node.busy():  # an inference hangs or a model loads: Python would wait
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

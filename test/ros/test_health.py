@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from seg_node.ros.health import DROPS, ERROR, OK, STAGES, WARN, Health
+from seg_node.ros.health import DROPS, ERROR, OK, STAGES, STALE, WARN, Condition, Health
 
 
 class Clock:
@@ -18,10 +18,15 @@ def clock():
 
 
 @pytest.fixture
-def health(clock):
-    health = Health(clock)
-    health.enter("active")
-    return health
+def condition():
+    condition = Condition()
+    condition.state = "active"
+    return condition
+
+
+@pytest.fixture
+def health(clock, condition):
+    return Health(condition, clock)
 
 
 def report(health):
@@ -69,28 +74,46 @@ def test_a_newer_frame_is_no_error(health):
     assert report(health)[0] == OK
 
 
-def test_silence_is_noticed_while_active(health, clock):
+def test_silence_is_noticed_while_active(health, condition, clock):
     clock.now += 3
-    assert report(health)[:2] == (WARN, "no image for 3 s on /image (publishers: 0)")
+    assert report(health)[:2] == (STALE, "no image for 3 s on /image (publishers: 0)")
     health.error("5 images lost")
     assert report(health)[1].endswith("(publishers: 0); 5 images lost")
     health.received(0.0)
     assert report(health)[0] == OK
     clock.now += 60
-    health.enter("inactive")
+    condition.state = "inactive"
     assert report(health)[:2] == (OK, "inactive")
-    health.enter("active")
+    condition.state = "active"
+    health.listen()
     assert report(health)[0] == OK
 
 
-def test_what_is_broken_stays_an_error(health):
-    health.broken = "cannot load model 'x': no such file"
+def test_what_is_broken_stays_an_error(health, condition):
+    condition.broken = "cannot load model 'x': no such file"
     for _ in range(2):
         level, message, values = report(health)
-        assert (level, message, values["last_error"]) == (ERROR, health.broken, health.broken)
+        assert (level, message, values["last_error"]) == (ERROR, condition.broken, condition.broken)
 
 
 def test_a_new_model_counts_anew(health):
     health.received(0.0)
     health.reset()
     assert report(health)[2]["frames_in"] == "0"
+
+
+def test_a_latency_over_budget_warns(health, condition):
+    condition.latency_budget = 0.05
+    health.received(0.0)
+    health.labelled({"total": 0.04})
+    assert report(health)[0] == OK
+    for _ in range(20):
+        health.labelled({"total": 0.06})
+    level, message, _ = report(health)
+    assert level == WARN and "p95 of total is 60.0 ms, latency_budget is 50.0 ms" in message
+
+
+def test_a_model_that_loads_beside_is_told(health, condition):
+    health.received(0.0)
+    condition.loading = "larger"
+    assert report(health)[1].endswith("; loading model 'larger'")

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from array import array
 from types import SimpleNamespace
@@ -22,14 +23,17 @@ from sensor_msgs.msg import CompressedImage  # noqa: E402
 from seg_node.pipeline.network_input import resize  # noqa: E402
 from seg_node.ros.health import DROPS, STAGES  # noqa: E402
 from seg_node.ros.segmentation_node import SegmentationNode  # noqa: E402
+from seg_node.ros.stream import Arrival  # noqa: E402
 from seg_node.ros.transport import sweep  # noqa: E402
 
-OK, WARN, ERROR = 0, 1, 2
+OK, WARN, ERROR, STALE = 0, 1, 2, 3
 KEYS = {
     "model",
     "runtime",
     "device",
+    "precision",
     "input_size",
+    "state",
     "frames_in",
     "frames_out",
     "rate_in_hz",
@@ -180,8 +184,17 @@ def test_wrong_parameters_are_rejected_with_a_reason(client, fast):
     assert "out of range" in client.set_double(fast, "overlay_alpha", 1.5).reason
     assert not client.set_double(fast, "overlay_alpha", float("nan")).successful
     assert not client.set_double(fast, "max_age", -1.0).successful
-    for name in ("model", "runtime", "device", "transport"):
-        assert "read-only" in client.set_string(fast, name, "raw").reason
+    assert "read-only" in client.set_string(fast, "transport", "raw").reason
+    for name, value, reason in (
+        ("model", "/nowhere", "no model '/nowhere'"),
+        ("runtime", "steam", "runtime is 'steam'; choose from auto,"),
+        ("precision", "fp7", "choose from auto, fp32, fp16, bf16, int8"),
+        ("fit", "crop", "choose from stretch, letterbox"),
+        ("output_size", "large", "must be camera, network, or height and width"),
+    ):
+        result = client.set_string(fast, name, value)
+        assert not result.successful and reason in result.reason, result
+    assert client.status(fast)[2]["model"] == "pretend"
 
 
 def test_frames_older_than_max_age_are_dropped(client, fast):
@@ -213,7 +226,7 @@ def test_every_cameras_qos_is_met(client, fast, qos):
 
 def test_a_silent_camera_is_reported(client, fast):
     level, message, _ = client.status(fast, lambda level, message, values: "no image for" in message)
-    assert level == WARN and f"{fast.namespace}/image (publishers: 1)" in message
+    assert level == STALE and f"{fast.namespace}/image (publishers: 1)" in message
 
 
 CAMERA = """
@@ -266,7 +279,7 @@ def test_images_lost_by_the_middleware_are_reported(client, fast):
     camera = camera_process(fast, "large", width=2560, transport="stock")
     try:
         level, message, values = client.status(fast, lambda level, message, _: "images lost" in message, seconds=15)
-        assert level == WARN and "config/fastdds.xml" in message and int(values["lost_before_arrival"]) > 0
+        assert level in (WARN, STALE) and "config/fastdds.xml" in message and int(values["lost_before_arrival"]) > 0
     finally:
         camera.kill()
         camera.wait()
@@ -314,16 +327,19 @@ def test_failing_inferences_are_counted_and_survived(client, start):
 
 def test_what_a_hung_inference_says_after_all_is_not_published():
     class Hung:
-        def segment(self, frame):
-            node._segmenter = None  # as deactivation does once it has waited long enough
-            return SimpleNamespace(timings={})
+        def place(self, frame):
+            pass
 
-    node, said = SimpleNamespace(_decode=lambda message: None, _segmenter=Hung()), []
-    node._outputs = SimpleNamespace(labels=lambda *_: said.append("label"), pictures=lambda *_: said.append("overlay"))
-    node._health = SimpleNamespace(labelled=said.append)
+        def segment_many(self, frames):
+            node._engine = None  # as deactivation does once it has waited long enough
+            return [SimpleNamespace(timings={}) for _ in frames]
+
+    said = []
+    stream = SimpleNamespace(decode=lambda message: message, publish=lambda *what: said.append(what))
+    node = SimpleNamespace(_engine=SimpleNamespace(segmenter=Hung()), _engine_lock=threading.Lock(), _streams=[stream])
     node._failed = lambda *what: said.append(what)
-    node.settings = SimpleNamespace(overlay_alpha=0.5)
-    SegmentationNode._process(node, (image_message(scene()), 0.0))
+    node._decode = lambda *what: SegmentationNode._decode(node, *what)
+    SegmentationNode._process(node, [(0, Arrival(image_message(scene()), 0.0))])
     assert said == []
 
 
@@ -362,7 +378,7 @@ def test_lifecycle(client, start):
 def test_remapped(client, start):
     node = start(remaps=["image:=/somewhere/else_" + str(os.getpid())])
     level, message, _ = client.status(node, lambda level, message, values: "no image for" in message)
-    assert level == WARN and "/somewhere/else_" in message and "(publishers: 0)" in message
+    assert level == STALE and "/somewhere/else_" in message and "(publishers: 0)" in message
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,182 @@
+"""One camera: what comes from it, what goes out under its name, and how well it does."""
+
+import time
+from typing import Any, Callable, List, Optional
+
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from seg_node.pipeline.frame import Frame
+from seg_node.pipeline.segmenter import Segmentation
+from seg_node.ros.cloud import CloudOutput
+from seg_node.ros.health import Condition, Health
+from seg_node.ros.messages import compressed_to_frame, to_frame
+from seg_node.ros.outputs import Outputs
+from seg_node.ros.parameters import Settings
+from seg_node.ros.transport import PROFILE_VARIABLES
+from seg_node.share import share_path
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+_PATIENCE = 1.0  # seconds that a cloud at work gets to end
+BEST_EFFORT, RELIABLE = ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE
+
+
+class Arrival:
+    """A message and when it came."""
+
+    __slots__ = ("at", "msg")
+
+    def __init__(self, msg: Any, at: float) -> None:
+        self.msg, self.at = msg, at
+
+
+class Stream:
+    """Subscribes ``<name>/image`` and its camera_info; publishes ``~/<name>/label`` and the others.
+
+    ``name`` is empty for a node's only camera: ``image``, ``~/label``.
+    """
+
+    def __init__(self, node: Any, name: str, settings: Settings, condition: Condition) -> None:
+        self.name, self._node, self.settings = name, node, settings
+        prefix = name + "/" if name else ""
+        self.health = Health(condition)
+        self.outputs = Outputs(node, "~/" + prefix, settings)
+        self.cloud: Optional[CloudOutput] = None
+        if settings.cloud != "off":
+            self.cloud = CloudOutput(node, name, settings.cloud, self.outputs.qos)
+        compressed = settings.transport == "compressed"
+        self._message_type, self.decode = (CompressedImage, compressed_to_frame) if compressed else (Image, to_frame)
+        image = node.resolve_topic_name(prefix + "image")
+        # As image_transport does: remap `image`, and its companions follow.
+        self.topic = image + ("/compressed" if compressed else "")
+        self._info_topic = _companion(node, prefix, image)
+        self._info: Any = None
+        self._subscriptions: List[Any] = []
+        self._reliability = RELIABLE if settings.qos_input_reliability == "reliable" else BEST_EFFORT
+        self._offer: Callable[[Arrival], bool] = lambda _: False
+        self._due = 0.0
+
+    # In
+
+    def listen(self, offer: Callable[[Arrival], bool]) -> None:
+        """Begin to take images; ``offer`` gets each, and says whether it replaced one that nobody had begun."""
+        self._offer = offer
+        self.health.listen()
+        self._subscriptions = [
+            self._subscribe(),
+            self._node.create_subscription(
+                CameraInfo, self._info_topic, self._on_info, QoSProfile(depth=1, reliability=BEST_EFFORT)
+            ),
+        ]
+        if self.cloud is not None:
+            self.cloud.start()
+
+    def hush(self) -> None:
+        """Take no more images."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+        if self.cloud is not None:
+            self.cloud.stop(_PATIENCE)
+
+    def _subscribe(self) -> Any:
+        qos = QoSProfile(depth=self.settings.qos_input_depth, reliability=self._reliability)
+
+        def create(events: Any) -> Any:
+            return self._node.create_subscription(
+                self._message_type, self.topic, self._on_image, qos, event_callbacks=events
+            )
+
+        try:
+            return create(SubscriptionEventCallbacks(message_lost=self._on_lost, incompatible_qos=self._on_mismatch))
+        except Exception:  # a middleware that cannot tell
+            return create(None)
+
+    def _on_image(self, msg: Any) -> None:
+        now = time.monotonic()
+        stamp = msg.header.stamp
+        age = self._node.get_clock().now().nanoseconds / 1e9 - stamp.sec - stamp.nanosec / 1e9
+        self.health.received(age)
+        settings = self.settings
+        if settings.max_age and age > settings.max_age:
+            why = "{:.3f} s on arrival, max_age is {:g} s".format(age, settings.max_age)
+            self.health.dropped("too_old", why)
+        elif settings.max_rate and not self._is_due(now, 1.0 / settings.max_rate):
+            self.health.dropped("max_rate")
+        elif self._offer(Arrival(msg, now)):
+            self.health.dropped("newer_frame")
+
+    def _is_due(self, now: float, period: float) -> bool:
+        """Keep to ``period`` on average: a camera of 30 Hz at max_rate 20 must not come out at 15."""
+        if now < self._due:
+            return False
+        self._due = max(self._due + period, now - period)
+        return True
+
+    def _on_info(self, msg: Any) -> None:
+        self._info = msg
+
+    def _on_lost(self, event: Any) -> None:
+        """The middleware lost images on their way here: stock Fast DDS does that to those over half a megabyte."""
+        count = event.total_count_change
+        text = (
+            "{} images lost before they came here; if the camera is on this machine, start its process with {}".format(
+                count,
+                " and ".join("{}={}".format(name, share_path("config/fastdds.xml")) for name in PROFILE_VARIABLES),
+            )
+        )
+        self.health.lost(count, text)
+        self._node.get_logger().warning(text, throttle_duration_sec=60.0)
+
+    def _on_mismatch(self, event: Any) -> None:
+        """A camera offers less than was asked for: ask for less, since its images are wanted all the same."""
+        names = sorted({"{}/{}".format(i.node_namespace.rstrip("/"), i.node_name) for i in self._publishers()})
+        text = "{} does not offer what qos_input_reliability {} asks for".format(
+            ", ".join(names) or "a publisher of " + self.topic, self._reliability.name.lower()
+        )
+        if self._reliability == RELIABLE and self._subscriptions:
+            self._reliability = BEST_EFFORT
+            self._node.destroy_subscription(self._subscriptions[0])
+            self._subscriptions[0] = self._subscribe()
+            text += "; subscribed as best_effort instead"
+        self.health.error(text)
+        self._node.get_logger().warning(text)
+
+    def why_silent(self) -> str:
+        """Return what is known of a topic that no image comes from."""
+        wanted = self._message_type.__name__
+        types = [info.topic_type for info in self._publishers()]
+        other = sorted({name for name in types if not name.endswith("/" + wanted)})
+        why = "{} (publishers: {})".format(self.topic, len(types))
+        if other:
+            return "{}; they send {}, parameter transport wants {}".format(why, ", ".join(other), wanted)
+        image = "`{}`".format(self.name + "/image" if self.name else "image")
+        return why if types else why + "; is the camera running, and {} remapped to its topic?".format(image)
+
+    def _publishers(self) -> List[Any]:
+        infos: List[Any] = self._node.get_publishers_info_by_topic(self.topic)
+        return infos
+
+    # Out
+
+    def publish(self, arrival: Arrival, frame: Frame, result: Segmentation, seconds: dict) -> None:
+        """Send a frame's labels, then what may come a little later. ``seconds``: its stages so far."""
+        header = arrival.msg.header
+        self.outputs.labels(result, header, self._info, seconds)
+        seconds["total"] = time.monotonic() - arrival.at
+        self.health.labelled(seconds)
+        if self.cloud is not None:
+            self.cloud.publish(frame, result, header)
+        self.health.painted(self.outputs.pictures(frame, result, header))
+
+
+def _companion(node: Any, prefix: str, image: str) -> str:
+    """Return the topic of camera_info: as remapped, or else beside the image, as image_transport has it."""
+    here = node.resolve_topic_name(prefix + "camera_info")
+    if here != node.resolve_topic_name(prefix + "camera_info", only_expand=True):
+        return str(here)
+    return image.rsplit("/", 1)[0] + "/camera_info"
