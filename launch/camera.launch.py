@@ -39,7 +39,7 @@ def _node(context):
     # as text: a device called 0 is no number
     ours = {name: ParameterValue(given[name], value_type=str) for name in OURS if given[name]}
     if given["use_sim_time"]:
-        ours["use_sim_time"] = ParameterValue(given["use_sim_time"], value_type=bool)
+        ours["use_sim_time"] = given["use_sim_time"].lower() == "true"
     return [
         Node(
             package="seg_node",

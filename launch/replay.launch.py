@@ -112,7 +112,7 @@ def _large_images():
 
 
 def _true(text):
-    return text.lower() in ("true", "1", "yes", "on")
+    return text.lower() == "true"
 
 
 def _include(name, **arguments):

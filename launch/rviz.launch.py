@@ -11,7 +11,6 @@ from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 
@@ -71,14 +70,13 @@ def _rviz(context):
         with tempfile.NamedTemporaryFile("w", prefix="seg_node_", suffix=".rviz", delete=False) as file:
             file.write(filled)
         path = file.name
-    sim_time = ParameterValue(given["use_sim_time"], value_type=bool)
     return [
         Node(
             package="rviz2",
             executable="rviz2",
             name="rviz_seg_node",
             arguments=["-d", path],
-            parameters=[{"use_sim_time": sim_time}],
+            parameters=[{"use_sim_time": given["use_sim_time"].lower() == "true"}],
             output="screen",
         )
     ]
