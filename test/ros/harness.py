@@ -11,11 +11,11 @@ from array import array
 from pathlib import Path
 
 import rclpy
+import rclpy.parameter
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
@@ -155,9 +155,9 @@ class Client:
         for status in message.status:
             self.statuses.setdefault(status.name, []).append(status)
 
-    def status(self, node, condition=lambda level, message, values: True, seconds=20.0):
+    def status(self, node, condition=lambda level, message, values: True, seconds=20.0, camera="segmentation"):
         """Return (level, message, values) of the next diagnostics of ``node`` that meet the condition."""
-        name = f"{node.name[1:]}: segmentation"
+        name = f"{node.name[1:]}: {camera}"
         self.statuses[name] = []
         found = []
 
@@ -214,13 +214,15 @@ class Client:
     def state(self, node):
         return self.call(GetState, f"{node.name}/get_state", GetState.Request()).current_state.label
 
-    def set_double(self, node, name, value):
-        value = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
-        return self._set(node, Parameter(name=name, value=value))
+    def set(self, node, name, value):
+        """Set a parameter of whatever type and return the result."""
+        return self._set(node, rclpy.parameter.Parameter(name, value=value).to_parameter_msg())
 
-    def set_string(self, node, name, value):
-        value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
-        return self._set(node, Parameter(name=name, value=value))
+    set_double = set_string = set
+
+    def get_string(self, node, name):
+        request = GetParameters.Request(names=[name])
+        return self.call(GetParameters, f"{node.name}/get_parameters", request).values[0].string_value
 
     def _set(self, node, parameter):
         request = SetParameters.Request(parameters=[parameter])

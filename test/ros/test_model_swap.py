@@ -1,0 +1,135 @@
+"""Another model while the node runs: loaded beside, taken between two frames, refused without a loss."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed here", exc_type=ImportError)
+
+from harness import Client, NodeProcess, image_message, send, until, write_card  # noqa: E402
+from test_node_outputs import pixels, scene  # noqa: E402
+
+from seg_node.ros.engine import Loader, Wanted  # noqa: E402
+from seg_node.ros.transport import sweep  # noqa: E402
+
+OK, WARN = 0, 1
+
+
+@pytest.fixture(scope="module")
+def client():
+    client = Client()
+    yield client
+    client.close()
+    sweep()
+
+
+@pytest.fixture
+def node(client, tmp_path):
+    node = client.ready(NodeProcess(write_card(tmp_path / "first")))
+    node.labels, node.camera = client.listen(node), client.camera(node)
+    send(node.camera, image_message(scene()), lambda: node.labels)
+    yield node
+    code, printed, _ = node.end()
+    assert code == 0 and "Traceback" not in printed, printed
+
+
+class Load:
+    """A camera of 50 frames a second, each of one colour."""
+
+    def __init__(self, node):
+        self.node, self.sent, self._on = node, 0, True
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        image = np.full((48, 64, 3), 3, np.uint8)
+        while self._on:
+            self.sent += 1
+            self.node.camera.publish(image_message(image, stamp=(self.sent, 0), frame_id="load"))
+            time.sleep(0.02)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._on = False
+        self._thread.join()
+
+
+def test_a_model_is_swapped_under_load_without_a_lost_frame(client, node, tmp_path):
+    second = write_card(tmp_path / "second", shift=1, load_delay=1.0)
+    (second / "card.yaml").write_text((second / "card.yaml").read_text().replace("pretend", "second"))
+    del node.labels[:]
+    with Load(node) as load:
+        until(lambda: len(node.labels) > 20)
+        begun = time.monotonic()
+        assert client.set_string(node, "model", str(second)).successful
+        assert time.monotonic() - begun < 0.9  # answered before it is loaded
+        client.status(node, lambda level, message, values: "loading model" in message and values["model"] == "pretend")
+        client.status(node, lambda level, message, values: values["model"] == "second" and level == OK)
+        time.sleep(0.5)
+    until(lambda: node.labels[-1].header.stamp.sec == load.sent, what="the last frame")
+    values = [int(pixels(m)[0, 0, 0]) for m in node.labels]
+    assert set(values) == {3, 4} and values == sorted(values)  # one swap, no going back
+    stamps = [m.header.stamp.sec for m in node.labels]
+    gaps = np.diff(stamps)
+    assert stamps == sorted(stamps) and (gaps > 1).sum() <= 1 and gaps.max() <= 2  # at most the one in work
+
+
+@pytest.mark.parametrize(
+    "options, reason", [({"fail_every": 1, "load_delay": 0.3}, "the fake backend fails every 1"), ({}, "onnx")]
+)
+def test_a_model_that_does_not_load_leaves_the_old_one_running(client, node, tmp_path, options, reason):
+    second = write_card(tmp_path / "second", **options)
+    del node.labels[:]
+    with Load(node):
+        if options:
+            assert client.set_string(node, "model", str(second)).successful
+        else:
+            assert client.set_string(node, "runtime", "onnx").successful  # which this model has no file for
+        values = client.status(node, lambda level, message, values: "stays" in values["last_error"])[2]
+        assert reason in values["last_error"] and "'pretend' stays" in values["last_error"]
+        count = len(node.labels)
+        until(lambda: len(node.labels) > count + 20)
+    assert values["model"] == "pretend" and values["runtime"] == "fake"
+    # and the parameters say what runs
+    until(lambda: client.get_string(node, "model").endswith("first"))
+    until(lambda: client.get_string(node, "runtime") == "fake")
+
+
+def test_of_many_changes_the_last_one_counts(client, node, tmp_path):
+    models = []
+    for shift in range(1, 5):
+        models.append(write_card(tmp_path / f"m{shift}", shift=shift, load_delay=0.3))
+        text = (models[-1] / "card.yaml").read_text()
+        (models[-1] / "card.yaml").write_text(text.replace("pretend", f"m{shift}"))
+    with Load(node):
+        for model in models:
+            assert client.set_string(node, "model", str(model)).successful
+        client.status(node, lambda level, message, values: values["model"] == "m4" and "loading" not in message)
+        until(lambda: int(pixels(node.labels[-1])[0, 0, 0]) == 3 + 4)
+
+
+def test_a_change_while_inactive_and_unconfigured(client, node, tmp_path):
+    second = write_card(tmp_path / "second", shift=2)
+    assert client.transition(node, "deactivate")
+    assert client.set_string(node, "model", str(second)).successful
+    time.sleep(0.5)
+    assert client.transition(node, "cleanup")
+    assert client.set_string(node, "model", str(tmp_path / "first")).successful
+    assert client.set_string(node, "model", str(second)).successful
+    assert client.transition(node, "configure") and client.transition(node, "activate")
+    del node.labels[:]
+    image = np.full((48, 64, 3), 3, np.uint8)
+    send(node.camera, image_message(image), lambda: node.labels)
+    assert int(pixels(node.labels[-1])[0, 0, 0]) == 5
+
+
+def test_the_loader_reports_each_failure_and_ends_its_thread(tmp_path):
+    failures = []
+    loader = Loader(lambda engine: None, lambda wanted, error: failures.append((wanted.model, str(error))))
+    loader.load(Wanted(str(tmp_path / "none"), "fake", "auto", "auto"))
+    until(lambda: failures and not loader.busy)
+    assert "none" in failures[0][0] and "no model" in failures[0][1]
