@@ -109,7 +109,7 @@ class Encoder(nn.Module):
         self, classes: int, p: int, q: int, module: Module, shrink: nn.Module, channels: Tuple[int, int, int]
     ) -> None:
         super().__init__()
-        c1, c2, c3 = channels
+        self.channels = c1, c2, c3 = channels  # at 1/2, 1/4, 1/8
         self.shrink = shrink  # the image by two
         self.level1 = ConvNormAct(3, c1, stride=2)
         self.mix1 = NormAct(c1 + 3)
@@ -155,17 +155,17 @@ class ESPNet(nn.Module):
 
     def __init__(self, classes: int, encoder: Encoder, module: Module, mixed: bool) -> None:
         super().__init__()
-        half_channels = encoder.level1.conv.out_channels + (3 if mixed else 0)
+        half, quarter, _ = encoder.channels
         self.mixed = mixed
         self.encoder = encoder
         self.norm3 = nn.BatchNorm2d(classes, eps=1e-3)
         self.up3 = nn.ConvTranspose2d(classes, classes, 2, stride=2, bias=False)
-        self.project2 = nn.Conv2d(encoder.mix2.norm.num_features, classes, 1, bias=False)
+        self.project2 = nn.Conv2d(2 * quarter + 3, classes, 1, bias=False)
         self.mix2 = NormAct(2 * classes)
         self.combine2 = module(2 * classes, classes, 1, False)
         self.up2 = nn.ConvTranspose2d(classes, classes, 2, stride=2, bias=False)
         self.mix1 = NormAct(classes)
-        self.combine1 = ConvNormAct(half_channels + classes, classes, stride=1)
+        self.combine1 = ConvNormAct(half + (3 if mixed else 0) + classes, classes, stride=1)
         self.up1 = nn.ConvTranspose2d(classes, classes, 2, stride=2, bias=False)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -235,10 +235,11 @@ _NAMES = [
 def rename(state: State, branches: Sequence[str]) -> State:
     """Return the tensors with our names. ``branches``: what the authors call a module's branches, in order."""
     names = _NAMES + [(r"\b{}\.conv\.".format(branch), "branches.{}.".format(i)) for i, branch in enumerate(branches)]
-    return {_replace(name, names): tensor for name, tensor in state.items()}
+    return {replace(name, names): tensor for name, tensor in state.items()}
 
 
-def _replace(name: str, names: Sequence[Tuple[str, str]]) -> str:
+def replace(name: str, names: Sequence[Tuple[str, str]]) -> str:
+    """Return the name with each pattern of ``names`` replaced, in this order."""
     for pattern, ours in names:
         name = re.sub(pattern, ours, name)
     return name
