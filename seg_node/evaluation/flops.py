@@ -33,15 +33,17 @@ _BILINEAR = {_ATEN.upsample_bilinear2d.default, _ATEN.upsample_bilinear2d.vec}
 
 
 class Complexity(NamedTuple):
-    """``macs``: multiply-adds of convolutions and matrix products (ERFNet, Gradual Grouping, Dual ASPP and NDNet count
-    so). ``flops_c3``: Table 5 of the C3 paper, multiplications and additions apart, with batch norm, activations,
-    average pooling and bilinear upsampling. ``output_stride``: input height over that of the coarsest feature map that
-    a convolution makes (one value for the whole image does not count). ``activation_bytes``: the most that is alive at
-    a time in a forward pass of one image in float32, its input included.
+    """``macs``: multiply-adds of convolutions and matrix products (ERFNet, Gradual Grouping and NDNet count so).
+    ``macs_norm``: and two operations for each value that batch norm makes, as thop counts (Dual ASPP). ``flops_c3``:
+    Table 5 of the C3 paper, multiplications and additions apart, with batch norm, activations, average pooling and
+    bilinear upsampling. ``output_stride``: input height over that of the coarsest feature map that a convolution makes
+    (one value for the whole image does not count). ``activation_bytes``: the most that is alive at a time in a forward
+    pass of one image in float32, its input included.
     """
 
     parameters: int
     macs: int
+    macs_norm: int
     flops_c3: int
     output_stride: int
     activation_bytes: int
@@ -59,7 +61,9 @@ def complexity(build: Callable[[], torch.nn.Module], size: tuple[int, int]) -> C
         image = torch.empty(1, 3, *size)
     with torch.no_grad(), _Counter(image) as counter:
         network(image)
-    return Complexity(parameters(network), counter.macs, counter.flops, counter.stride, counter.peak)
+    return Complexity(
+        parameters(network), counter.macs, counter.macs + counter.norms, counter.flops, counter.stride, counter.peak
+    )
 
 
 class _Counter(TorchDispatchMode):
@@ -67,7 +71,7 @@ class _Counter(TorchDispatchMode):
 
     def __init__(self, image: torch.Tensor) -> None:
         super().__init__()
-        self.macs = self.flops = self.peak = 0
+        self.macs = self.norms = self.flops = self.peak = 0
         self.stride = 1
         self._height = image.shape[2]
         self._alive = [(StorageWeakRef(image.untyped_storage()), image.untyped_storage().nbytes())]
@@ -96,6 +100,7 @@ class _Counter(TorchDispatchMode):
             self.macs += macs
             self.flops += 2 * macs
         elif function in _NORMS:
+            self.norms += 2 * out.numel()
             self.flops += 2 * out.numel()
         elif function in _ACTIVATIONS:
             self.flops += out.numel()

@@ -4,7 +4,7 @@
 tells how exact it is:
 
     title: ...                      the paper's
-    flops: flops_c3                 what its FLOPs columns count: macs or flops_c3 (see ``flops.Complexity``)
+    flops: flops_c3                 what its FLOPs columns count: macs, macs_norm or flops_c3 (see ``flops``)
     parameters: weights             left out where biases and batch norm are counted too
     tables:
       Table 3:
@@ -37,6 +37,7 @@ from seg_node.share import shipped
 from seg_node.yaml_table import read_table
 
 TOLERANCE = {"parameters": 0.01, "flops": 0.02}
+_COUNTED = ("macs", "macs_norm", "flops_c3")
 _UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
 _KEYS = {"name", "network", "options", "classes", "size", "part", "parameters", "flops", "note"}
 
@@ -66,7 +67,7 @@ class Row(NamedTuple):
     size: tuple[int, int]  # (height, width)
     part: str
     parameters_are: str  # "all" or "weights": those of convolutions and matrix products only
-    flops_are: str  # "macs" or "flops_c3"
+    flops_are: str  # a field of ``Complexity``
     figures: dict[str, Figure]  # "parameters", "flops"
     note: str
 
@@ -102,8 +103,8 @@ def _read(path: Path) -> list[Row]:
             where = f"{path}: {number}: {entry.get('name')}"
             unknown = set(entry) - _KEYS
             flops_are = about.get("flops", table["flops"])
-            if unknown or flops_are not in ("macs", "flops_c3"):
-                raise ValueError(f"{where}: unknown keys {sorted(unknown)}, or 'flops' neither macs nor flops_c3")
+            if unknown or flops_are not in _COUNTED:
+                raise ValueError(f"{where}: unknown keys {sorted(unknown)}, or 'flops' none of {_COUNTED}")
             if not entry.get("network") and not entry.get("note"):
                 raise ValueError(f"{where}: names no network and no note that says why")
             height, width = entry.get("size", about["size"])
