@@ -17,7 +17,8 @@ def pool(x: torch.Tensor, window: int) -> Tuple[torch.Tensor, torch.Tensor]:
     """Return the maxima and their places. (N, C, H, W) to twice (N, C, ceil(H / 2), ceil(W / 2))."""
     height, width = x.shape[2:]
     before = window - 2
-    padded = functional.pad(x, (before, width % 2, before, height % 2), value=float("-inf"))
+    border = (before, width % 2, before, height % 2)
+    padded = functional.pad(x, border, value=float("-inf")) if any(border) else x
     maxima = functional.max_pool2d(padded, window, stride=2)
     rows, columns = 2 * maxima.shape[2] - 1, 2 * maxima.shape[3] - 1
     places = torch.zeros_like(maxima)
@@ -33,26 +34,20 @@ def unpool(x: torch.Tensor, places: torch.Tensor, size: Tuple[int, int], window:
 
     Where overlapping windows had the same maximum, the last one's value is put, as max_unpool2d does on a CPU.
     """
-    n, channels, height, width = x.shape
-    out = x.new_zeros(())
-    # each pixel of a 2x2 cell is in the window of that cell; where windows overlap, in the next ones too
-    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1))[: (window - 1) ** 2]:
-        number = [[_place(row - 2 * down, column - 2 * right, window) for column in (0, 1)] for row in (0, 1)]
-        cell = torch.tensor(number, dtype=x.dtype, device=x.device).view(2, 1, 2)
-        here = _shift(places, down, right) == cell  # (N, C, h, 2, w, 2)
-        out = torch.where(here, _shift(x, down, right), out)
-    return out.reshape(n, channels, 2 * height, 2 * width)[:, :, : size[0], : size[1]]
-
-
-def _place(row: int, column: int, window: int) -> int:
-    """Return the number in its window of the pixel at (row, column), counted from the middle; -9 if not in it."""
-    first = 2 - window
-    inside = row >= first and column >= first
-    return (row - first) * window + column - first if inside else -9
-
-
-def _shift(x: torch.Tensor, down: int, right: int) -> torch.Tensor:
-    """Bring the window below and to the right to each cell, -1 where there is none. To (N, C, h, 1, w, 1)."""
-    if down or right:
-        x = functional.pad(x, (0, right, 0, down), value=-1.0)[:, :, down:, right:]
-    return x.unsqueeze(4).unsqueeze(3)
+    height, width = x.shape[2:]
+    more = window - 2  # overlapping: an odd row or column is in the next window too
+    if more:
+        x = functional.pad(x, (0, more, 0, more))
+        places = functional.pad(places, (0, more, 0, more), value=-1.0)
+    corners = []  # of all 2x2 cells: (N, C, h, w) each
+    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        corner = x.new_zeros(())
+        for down in range(1 + row * more):
+            for right in range(1 + column * more):
+                # this corner's place in the window that is so far down and right
+                place = (row - 2 * down + more) * window + column - 2 * right + more
+                here = (slice(None), slice(None), slice(down, down + height), slice(right, right + width))
+                corner = torch.where(places[here] == place, x[here], corner)
+        corners.append(corner)
+    cells = torch.stack(corners, dim=2).flatten(1, 2)  # (N, 4 C, h, w)
+    return functional.pixel_shuffle(cells, 2)[:, :, : size[0], : size[1]]
