@@ -337,14 +337,18 @@ def test_json_is_a_stream_that_a_pipe_may_close(robot):
 
 
 @contextlib.contextmanager
-def terminal(*words, module="seg_node", blocked=False):
+def terminal(*words, module="seg_node", blocked=False, **changes):
     """Run top in a terminal of its own; yields the process and a function that returns what it drew so far."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
     command = [sys.executable, "-m", *([module, "top"] if module == "seg_node" else [module]), *words]
     whole = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT] if blocked else [])
     process = subprocess.Popen(
-        command, env={**environment(), "TERM": "xterm-256color"}, stdin=follower, stdout=follower, stderr=follower
+        command,
+        env={**environment(), "TERM": "xterm-256color", **changes},
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
     )
     signal.pthread_sigmask(signal.SIG_SETMASK, whole)
     os.close(follower)
@@ -400,6 +404,16 @@ def test_live_waits_for_a_node_and_says_what_to_check(client):
         until(lambda: "waiting for /diagnostics" in drawn())
         until(lambda: "ros2 node list" in drawn() or "these are" in drawn(), 15)
         assert process.poll() is None
+
+
+def test_live_on_a_terminal_without_rich(robot, tmp_path):
+    (tmp_path / "rich.py").write_text("raise ImportError('not on this robot')")
+    path = f"{environment()['PYTHONPATH']}:{tmp_path}"
+    with terminal("--period", "0.1", robot.name, PYTHONPATH=path) as (process, drawn):
+        until(lambda: drawn().count("8105 mW") > 2, what="the table")
+        assert "\x1b[H\x1b[2J" in drawn() and "\x1b[33m" not in drawn()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0 and "Traceback" not in drawn()
 
 
 def test_live_off_a_terminal_is_plain(robot):
