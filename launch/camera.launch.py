@@ -27,9 +27,9 @@ ARGUMENTS = [
     ("precision", "", "what it computes in: auto, fp32, fp16, bf16, int8"),
     ("transport", "", "raw or compressed"),
     ("cloud", "", "the label cloud is made of: off, depth or points"),
-    ("depth", "depth", "the registered depth image's topic, for cloud:=depth"),
-    ("points", "points", "the organised cloud's topic, for cloud:=points"),
-    ("camera_info", "camera_info", "the camera's calibration, for cloud:=depth"),
+    ("depth", "", "the registered depth image's topic, for cloud:=depth"),
+    ("points", "", "the organised cloud's topic, for cloud:=points"),
+    ("camera_info", "", "the camera's calibration; empty: beside its image"),
     ("use_sim_time", "", "true: time comes from /clock, as with a bag"),
 ]
 
@@ -47,7 +47,7 @@ def _node(context):
             name="seg_node",
             namespace=given["namespace"],
             parameters=[given["params"] or SHIPPED] + ([ours] if ours else []),
-            remappings=[(name, given[name]) for name in INPUTS if given[name] not in ("", name)],
+            remappings=[(name, given[name]) for name in INPUTS if given[name]],
             output="screen",
         )
     ]

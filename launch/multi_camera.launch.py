@@ -31,9 +31,9 @@ ARGUMENTS = [
     ("precision", "", "what it computes in: auto, fp32, fp16, bf16, int8"),
     ("transport", "", "raw or compressed, for all"),
     ("cloud", "", "the label clouds are made of: off, depth or points"),
-    ("depth", "/{}/depth", "the registered depth images, for cloud:=depth: " + EACH),
-    ("points", "/{}/points", "the organised clouds, for cloud:=points: " + EACH),
-    ("camera_info", "/{}/camera_info", "the calibrations, for cloud:=depth: " + EACH),
+    ("depth", "", "the registered depth images, for cloud:=depth; empty: NAME/depth; else " + EACH),
+    ("points", "", "the organised clouds, for cloud:=points; empty: NAME/points; else " + EACH),
+    ("camera_info", "", "the calibrations; empty: beside the images; else " + EACH),
 ]
 
 
@@ -60,6 +60,7 @@ def _node(context):
     remaps = [
         ("{}/{}".format(camera, name), topic)
         for name in INPUTS
+        if given[name]
         for camera, topic in zip(cameras, _topics(name, given[name], cameras))  # noqa: B905  (Python 3.6)
     ]
     return [

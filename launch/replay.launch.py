@@ -41,9 +41,9 @@ TO_NODE = [
     ("device", "", "where it runs: auto, cpu, gpu"),
     ("precision", "", "what it computes in: auto, fp32, fp16, bf16, int8"),
     ("cloud", "", "the label cloud is made of: off, depth or points"),
-    ("depth", "depth", "the registered depth image's topic, for cloud:=depth"),
-    ("points", "points", "the organised cloud's topic, for cloud:=points"),
-    ("camera_info", "camera_info", "the camera's calibration, for cloud:=depth"),
+    ("depth", "", "the registered depth image's topic, for cloud:=depth"),
+    ("points", "", "the organised cloud's topic, for cloud:=points"),
+    ("camera_info", "", "the camera's calibration; empty: beside its image"),
 ]
 OWN = [
     ("bag", None, "the recording: a rosbag2 folder, or one .mcap or .db3 file"),

@@ -163,7 +163,7 @@ def start(prefix, request):
 @pytest.fixture
 def node(request, tmp_path):
     """The names under which a test launches the node, and its words for launch."""
-    namespace = f"/l{os.getpid()}_{request.node.name.split('[')[0][-20:]}"
+    namespace = f"/l{os.getpid()}{request.node.name.split('[')[0][4:]}"
     card = write_card(tmp_path / "card")
     words = (f"namespace:={namespace[1:]}", f"model:={card}", "runtime:=fake")
     return SimpleNamespace(namespace=namespace, name=namespace + "/seg_node", words=words)
