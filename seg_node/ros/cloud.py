@@ -20,8 +20,7 @@ from seg_node.pipeline.label_cloud import CloudError, LabelCloud, Pinhole
 from seg_node.pipeline.segmenter import Segmentation
 from seg_node.ros.cloud_messages import cloud_fields, fill_cloud, organise, read_depth, read_pinhole, read_points
 from seg_node.ros.stamp_pairs import Settled, StampPairs
-from seg_node.ros.transport import PROFILE_VARIABLES
-from seg_node.share import share_path
+from seg_node.ros.topic_facts import is_latched, why_silent
 
 MODES = ("depth", "points")  # besides "off"
 _WAITING = 5  # labelled images whose depth may still come: 150 ms at 30 Hz, and 5 bytes a pixel each
@@ -159,7 +158,7 @@ class CloudOutput:
             values = {"cloud_" + name: str(count) for name, count in self._counts.items()}
             reason = self._reason
         if self._subscriptions and not self._counts["in"]:
-            reason = reason or self._silence(self._topic, self._kind)
+            reason = reason or why_silent(self._node, self._topic, self._kind, True)
         values["cloud_ms"] = "{:.1f}".format(self._seconds * 1e3)
         values["cloud_reason"] = reason
         return values
@@ -173,7 +172,7 @@ class CloudOutput:
             self._unsubscribe()
         elif not self._subscriptions:
             self._subscribe()
-        elif self._awaits_info() and self._latched() != self._latched_info:
+        elif self._awaits_info() and is_latched(self._node, self._info_topic) != self._latched_info:
             self._subscribe()  # the camera has come since, and it is not as we thought
 
     def _subscribe(self) -> None:
@@ -183,7 +182,7 @@ class CloudOutput:
         qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
         subscriptions = [subscribe(self._kind, self._topic, take, qos)]
         if self._mode == "depth":
-            self._latched_info = self._latched()
+            self._latched_info = is_latched(self._node, self._info_topic)
             qos = _info_qos(self._latched_info)
             subscriptions.append(subscribe(CameraInfo, self._info_topic, self._on_info, qos))
         self._subscriptions = subscriptions
@@ -199,26 +198,6 @@ class CloudOutput:
 
     def _awaits_info(self) -> bool:
         return self._mode == "depth" and self._pinhole is None and not self._pinhole_fault
-
-    def _latched(self) -> bool:
-        """Return whether camera_info is published once for all, which an ordinary subscription would miss."""
-        topic = self._node.resolve_topic_name(self._info_topic)
-        found = [info.qos_profile.durability for info in self._node.get_publishers_info_by_topic(topic)]
-        return bool(found) and all(durability == DurabilityPolicy.TRANSIENT_LOCAL for durability in found)
-
-    def _silence(self, topic: str, kind: Any) -> str:
-        """Say why nothing comes on a topic."""
-        topic = self._node.resolve_topic_name(topic)
-        types = [info.topic_type for info in self._node.get_publishers_info_by_topic(topic)]
-        other = sorted({each for each in types if not each.endswith("/" + kind.__name__)})
-        why = "nothing has come on {} (publishers: {})".format(topic, len(types))
-        if other:
-            return "{}; they send {}, not {}".format(why, ", ".join(other), kind.__name__)
-        if types and kind is not CameraInfo:
-            return "{}; on this machine, start its process with {}={}, or what is large gets lost".format(
-                why, PROFILE_VARIABLES[-1], share_path("config/fastdds.xml")
-            )
-        return why
 
     def _on_depth(self, msg: Any) -> None:
         try:
@@ -281,7 +260,7 @@ class CloudOutput:
             if not self._subscriptions:
                 return  # nobody wants it any more
             if pinhole is None:
-                raise CloudError(fault or self._silence(self._info_topic, CameraInfo))
+                raise CloudError(fault or why_silent(self._node, self._info_topic, CameraInfo, False))
             cloud = self._cloud.from_depth(source.arrays[0], pinhole, *rest)
         else:
             size = (labelled.labels if labelled.frame is None else labelled.frame.image).shape[:2]

@@ -64,7 +64,12 @@ class CloudNode(LifecycleNode):
 
     def _label(self):
         for item in iter(self._items.get, None):
-            self._process(item)
+            try:
+                self._process(item)
+            except Exception:
+                if rclpy.ok():
+                    raise
+                return  # everything ends, as the node's own worker knows
 
     def _process(self, item):
         camera, msg = item

@@ -228,6 +228,17 @@ def test_the_nearest_depth_within_20_ms_is_taken_and_none_further_away(rig):
     assert (second, middle) not in [stamp_of(cloud) for cloud in rig.clouds]
 
 
+def test_a_near_depth_does_not_keep_out_the_right_one_that_comes_late(rig):
+    second, middle = stamp = rig.next()
+    rig.depths.publish(depth_message((second, middle - 15 * 10**6), 1.0))
+    time.sleep(0.1)
+    image = rig.send_image(stamp)
+    rig.labelled(stamp)
+    time.sleep(0.2)
+    rig.depths.publish(depth_message(stamp, 3.0))
+    check(rig.cloud(stamp), image, 3.0)
+
+
 def test_images_without_depth_are_counted_and_do_not_pile_up(rig):
     before = int(rig.values()["cloud_unmatched"])
     stamps = [rig.next() for _ in range(9)]
@@ -334,7 +345,7 @@ def test_nobody_listens_and_nothing_is_done(client):
     time.sleep(0.7)
     assert not rig.depths.get_subscription_count() and not rig.infos.get_subscription_count()
     rig.listen(info=False)
-    rig.values(lambda values: "nothing has come on" in values["cloud_reason"])
+    rig.values(lambda values: "depth (publishers: 1); on this machine" in values["cloud_reason"])
     stamp = rig.next()
     rig.depths.publish(depth_message(stamp))
     time.sleep(0.1)
@@ -366,6 +377,17 @@ def test_nobody_listens_and_nothing_is_done(client):
     time.sleep(0.1)
     image = rig.send_image(stamp)
     check(rig.cloud(stamp), image)
+    end(node)
+
+
+def test_depth_of_another_type_is_named(client):
+    node = CloudProcess(remaps=["depth:=cloudy"])
+    wrong = client.node.create_publisher(PointCloud2, f"{node.namespace}/cloudy", 1)
+    wanted = client.node.create_subscription(PointCloud2, f"{node.name}/label_cloud", print, RELIABLE)
+    said = "cloudy (publishers: 1); they send sensor_msgs/msg/PointCloud2, not Image"
+    client.status(node, lambda level, message, values: said in values["cloud_reason"])
+    client.node.destroy_publisher(wrong)
+    client.node.destroy_subscription(wanted)
     end(node)
 
 
