@@ -20,6 +20,8 @@ INPUTS = ("image", "depth", "points", "camera_info")
 ARGUMENTS = [
     ("image", "image", "the camera's topic; with transport:=compressed without its /compressed"),
     ("namespace", "", "the node's namespace, one for each camera"),
+    ("enclave", "", "the SROS 2 enclave that the node runs in, such as /seg_node"),
+    ("respawn", "false", "true: start the node again, two seconds after it has died"),
     ("params", SHIPPED, "a parameter file; what is empty below comes from there"),
     ("model", "", "a shipped model, or a folder with a card.yaml"),
     ("runtime", "", "the backend: auto, onnx, openvino, tensorrt, torch"),
@@ -48,6 +50,9 @@ def _node(context):
             namespace=given["namespace"],
             parameters=[given["params"] or SHIPPED] + ([ours] if ours else []),
             remappings=[(name, given[name]) for name in INPUTS if given[name]],
+            ros_arguments=["--enclave", given["enclave"]] if given["enclave"] else [],
+            respawn=given["respawn"].lower() == "true",
+            respawn_delay=2.0,
             output="screen",
         )
     ]

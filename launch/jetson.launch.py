@@ -21,6 +21,8 @@ SHARE = get_package_share_directory("seg_node")
 PASSED_ON = [
     ("image", "/camera/image_raw", "the camera's topic, which the driver is given too"),
     ("namespace", "", "the node's namespace"),
+    ("enclave", "", "the SROS 2 enclave that the node runs in, such as /seg_node"),
+    ("respawn", "", "true: start the node and the driver again, two seconds after they have died"),
     ("params", "", "a parameter file; empty: config/jetson.yaml with TensorRT, else config/seg_node.yaml"),
     ("model", "", "a shipped model, or a folder with a card.yaml"),
     ("runtime", "", "the backend; empty: tensorrt where installed, else what the parameter file says"),
@@ -62,7 +64,7 @@ def _segmentation(context):
 
 
 def _driver(context):
-    given = {name: LaunchConfiguration(name).perform(context) for name, _, _ in DRIVER + PASSED_ON[:2]}
+    given = {name: LaunchConfiguration(name).perform(context) for name, _, _ in DRIVER + PASSED_ON}
     kind = given["camera"] or ("v4l2" if given["video_device"] else "")
     if not kind:
         return [LogInfo(msg="no driver started; waiting for images on " + given["image"])]
@@ -105,6 +107,8 @@ def _start(package, executable, topic, parameters, given):
         parameters=[parameters] + [path for path in [given["camera_params"]] if path],
         remappings=[(topic, given["image"]), (info, renamed)],
         additional_env=_large_images(),
+        respawn=given["respawn"].lower() == "true",
+        respawn_delay=2.0,
         output="screen",
     )
 

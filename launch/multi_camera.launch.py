@@ -24,6 +24,8 @@ ARGUMENTS = [
     ("cameras", None, "the cameras' names, separated by commas"),
     ("image", "/{}/image_raw", "the cameras' topics: " + EACH),
     ("namespace", "", "the node's namespace"),
+    ("enclave", "", "the SROS 2 enclave that the node runs in, such as /seg_node"),
+    ("respawn", "false", "true: start the node again, two seconds after it has died"),
     ("params", SHIPPED, "a parameter file; what is empty below comes from there"),
     ("model", "", "a shipped model, or a folder with a card.yaml"),
     ("runtime", "", "the backend: auto, onnx, openvino, tensorrt, torch"),
@@ -71,6 +73,9 @@ def _node(context):
             namespace=given["namespace"],
             parameters=[given["params"] or SHIPPED, dict(ours, cameras=cameras)],
             remappings=remaps,
+            ros_arguments=["--enclave", given["enclave"]] if given["enclave"] else [],
+            respawn=given["respawn"].lower() == "true",
+            respawn_delay=2.0,
             output="screen",
         )
     ]
