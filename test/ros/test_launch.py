@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -100,13 +101,17 @@ class Launched:
                 start_new_session=True,
             )
 
+    def printed(self):
+        """Return what was printed until now."""
+        return self._output.read_text()
+
     def wait(self, seconds=20.0):
         """Wait until all have ended by themselves; returns the exit code and what was printed."""
         try:
             code = self.process.wait(seconds)
         finally:
             self.kill()
-        return code, self._output.read_text()
+        return code, self.printed()
 
     def end(self):
         """Press Ctrl-C; returns the exit code and what was printed."""
@@ -230,6 +235,26 @@ def test_camera_starts_the_node_with_the_parameter_file_and_what_is_asked_for_ov
     send(camera, image_message(np.zeros((24, 32, 3), np.uint8)), lambda: labels)
     code, printed = launched.end()
     assert code == 0 and "process has finished cleanly" in printed, printed
+
+
+def test_a_node_that_dies_is_started_again_where_that_is_asked_for(client, start, node):
+    launched = start("camera.launch.py", *node.words, "respawn:=true")
+    client.ready(node)
+    first = re.findall(r"process started with pid \[(\d+)\]", launched.printed())
+    os.kill(int(first[0]), signal.SIGKILL)
+    until(lambda: len(re.findall("process started with pid", launched.printed())) == 2)
+    client.ready(node)
+    code, printed = launched.end()
+    assert code == 0 and printed.count("process started") == 2, printed
+
+
+def test_the_node_runs_in_the_enclave_that_it_is_given(start, node):
+    launched = start("camera.launch.py", *node.words, "enclave:=/seg_node")
+    until(lambda: "process started" in launched.printed())
+    pid = re.findall(r"process started with pid \[(\d+)\]", launched.printed())[0]
+    words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    assert words[words.index("--enclave") + 1] == "/seg_node"
+    assert launched.end()[0] == 0
 
 
 @pytest.mark.parametrize(
