@@ -6,11 +6,12 @@ example:
   seg-node networks --paper
   seg-node networks ndnet45 --paper
 
-macs are the multiply-adds of convolutions and matrix products (macs_norm: and two operations for each value that
-batch norm makes, as thop counts). FLOPs are those of the C3 paper's Table 5:
+macs are the multiply-adds of convolutions and matrix products. FLOPs are those of the C3 paper's Table 5:
 multiplications and additions apart, batch norm, activations, average pooling and bilinear upsampling too. Stride is
 the input's height over that of the coarsest feature map. Memory is the most that is alive at a time in a forward pass
-of one image in float32, weights apart. --paper prints the papers' figures beside ours.
+of one image in float32, weights apart. --paper prints the papers' figures beside ours, FLOPs as that paper counts them:
+macs_norm is macs and two operations for each value that batch norm makes, flops_c3_once the C3 paper's FLOPs with a
+multiply-add counted once.
 """
 
 import argparse

@@ -34,19 +34,28 @@ _BILINEAR = {_ATEN.upsample_bilinear2d.default, _ATEN.upsample_bilinear2d.vec}
 
 class Complexity(NamedTuple):
     """``macs``: multiply-adds of convolutions and matrix products (ERFNet, Gradual Grouping and NDNet count so).
-    ``macs_norm``: and two operations for each value that batch norm makes, as thop counts (Dual ASPP). ``flops_c3``:
-    Table 5 of the C3 paper, multiplications and additions apart, with batch norm, activations, average pooling and
-    bilinear upsampling. ``output_stride``: input height over that of the coarsest feature map that a convolution makes
+    ``norm_values``: values that batch norm makes. ``flops_c3``: Table 5 of the C3 paper, multiplications and additions
+    apart, with batch norm, activations, average pooling and bilinear upsampling. ``output_stride``: input height over that of the coarsest feature map that a convolution makes
     (one value for the whole image does not count). ``activation_bytes``: the most that is alive at a time in a forward
     pass of one image in float32, its input included.
     """
 
     parameters: int
     macs: int
-    macs_norm: int
+    norm_values: int
     flops_c3: int
     output_stride: int
     activation_bytes: int
+
+    @property
+    def macs_norm(self) -> int:
+        """``macs``, and two operations for each value that batch norm makes: as thop counts (Dual ASPP)."""
+        return self.macs + 2 * self.norm_values
+
+    @property
+    def flops_c3_once(self) -> int:
+        """``flops_c3`` with a multiply-add counted once, as Table 4 of the C3 paper has it."""
+        return self.flops_c3 - self.macs
 
 
 def parameters(network: torch.nn.Module) -> int:
@@ -61,9 +70,7 @@ def complexity(build: Callable[[], torch.nn.Module], size: tuple[int, int]) -> C
         image = torch.empty(1, 3, *size)
     with torch.no_grad(), _Counter(image) as counter:
         network(image)
-    return Complexity(
-        parameters(network), counter.macs, counter.macs + counter.norms, counter.flops, counter.stride, counter.peak
-    )
+    return Complexity(parameters(network), counter.macs, counter.norms, counter.flops, counter.stride, counter.peak)
 
 
 class _Counter(TorchDispatchMode):
@@ -100,7 +107,7 @@ class _Counter(TorchDispatchMode):
             self.macs += macs
             self.flops += 2 * macs
         elif function in _NORMS:
-            self.norms += 2 * out.numel()
+            self.norms += out.numel()
             self.flops += 2 * out.numel()
         elif function in _ACTIVATIONS:
             self.flops += out.numel()

@@ -219,6 +219,7 @@ class SegmentationNode(LifecycleNode):
     def close(self) -> None:
         """Free what is left and the node itself; nothing of it may be running any more."""
         self._release()
+        self._jetson.close()
         self.destroy_node()
 
     def busy(self) -> bool:
@@ -280,6 +281,8 @@ class SegmentationNode(LifecycleNode):
         try:
             start = time.perf_counter()
             waited = time.monotonic() - arrival.at
+            if stream.cloud is not None:
+                stream.cloud.expect(arrival.msg.header)
             frame = stream.decode(arrival.msg)
             engine.segmenter.place(frame)
             return stream, arrival, frame, {"wait": waited, "decode": time.perf_counter() - start}

@@ -45,15 +45,15 @@ class Stream:
         prefix = name + "/" if name else ""
         self.health = Health(condition)
         self.outputs = Outputs(node, "~/" + prefix, settings)
-        self.cloud: Optional[CloudOutput] = None
-        if settings.cloud != "off":
-            self.cloud = CloudOutput(node, name, settings.cloud, self.outputs.qos)
         compressed = settings.transport == "compressed"
         self._message_type, self.decode = (CompressedImage, compressed_to_frame) if compressed else (Image, to_frame)
         image = node.resolve_topic_name(prefix + "image")
         # As image_transport does: remap `image`, and its companions follow.
         self.topic = image + ("/compressed" if compressed else "")
         self._info_topic = _companion(node, prefix, image)
+        self.cloud: Optional[CloudOutput] = None
+        if settings.cloud != "off":
+            self.cloud = CloudOutput(node, name, settings.cloud, self.outputs.qos, info_topic=self._info_topic)
         self._info: Any = None
         self._subscriptions: List[Any] = []
         self._reliability = RELIABLE if settings.qos_input_reliability == "reliable" else BEST_EFFORT

@@ -29,13 +29,11 @@ SIZE = (24, 32)  # of the fake network, (height, width)
 
 def environment():
     """Return the environment of someone who starts a program anew: no leftovers of this process's ROS wheels."""
-    ours = (
-        "_ROS_WHEELS_BOOTSTRAP_COMPLETE",
-        "LD_LIBRARY_PATH",
-        "FASTRTPS_DEFAULT_PROFILES_FILE",
-        "FASTDDS_DEFAULT_PROFILES_FILE",
-    )
-    return {**{k: v for k, v in os.environ.items() if k not in ours}, "PYTHONPATH": str(ROOT)}
+    ours = {"_ROS_WHEELS_BOOTSTRAP_COMPLETE", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"}
+    if "_ROS_WHEELS_BOOTSTRAP_COMPLETE" in os.environ:
+        ours.add("LD_LIBRARY_PATH")  # theirs; a sourced ROS needs its own
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**{k: v for k, v in os.environ.items() if k not in ours}, "PYTHONPATH": path}
 
 
 def until(condition, seconds=20.0, what=""):
