@@ -4,11 +4,12 @@ export VENV ?= .venv
 BIN := $(VENV)/bin
 DURATION ?= 20
 
-.PHONY: help demo test check clean
+.PHONY: help demo test test-export check clean
 
 help:
 	@echo "make demo [SOURCE=video|folder|bag|camera index] [TOPIC=/image] [DURATION=20] [MODEL=name]"
 	@echo "make test    every test, real DDS between real processes included"
+	@echo "make test-export   every network of the papers through ONNX, label by label (make test takes one of each paper)"
 	@echo "make check   ruff and mypy"
 	@echo "make clean   remove $(VENV) and what was made"
 
@@ -19,6 +20,10 @@ demo:
 test:
 	@tools/environment test
 	@PYTHONUNBUFFERED=1 $(BIN)/python -m pytest $(ARGS)
+
+test-export:
+	@tools/environment test
+	@SEG_NODE_EVERY_EXPORT=1 PYTHONUNBUFFERED=1 $(BIN)/python -m pytest test/test_every_network.py -k onnx $(ARGS)
 
 check:
 	@tools/environment test

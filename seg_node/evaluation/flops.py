@@ -35,9 +35,9 @@ _BILINEAR = {_ATEN.upsample_bilinear2d.default, _ATEN.upsample_bilinear2d.vec}
 class Complexity(NamedTuple):
     """``macs``: multiply-adds of convolutions and matrix products (ERFNet, Gradual Grouping and NDNet count so).
     ``norm_values``: values that batch norm makes. ``flops_c3``: Table 5 of the C3 paper, multiplications and additions
-    apart, with batch norm, activations, average pooling and bilinear upsampling. ``output_stride``: input height over that of the coarsest feature map that a convolution makes
-    (one value for the whole image does not count). ``activation_bytes``: the most that is alive at a time in a forward
-    pass of one image in float32, its input included.
+    apart, with batch norm, activations, average pooling and bilinear upsampling. ``output_stride``: input height over
+    that of the coarsest feature map that a convolution makes (one value for the whole image does not count).
+    ``activation_bytes``: the most that is alive at a time in a forward pass of one image in float32, with its input.
     """
 
     parameters: int
