@@ -4,12 +4,13 @@ export VENV ?= .venv
 BIN := $(VENV)/bin
 DURATION ?= 20
 
-.PHONY: help demo test test-export check clean
+.PHONY: help demo test test-export test-kilted check clean
 
 help:
 	@echo "make demo [SOURCE=video|folder|bag|camera index] [TOPIC=/image] [DURATION=20] [MODEL=name]"
 	@echo "make test    every test, real DDS between real processes included"
 	@echo "make test-export   every network of the papers through ONNX, label by label (make test takes one of each paper)"
+	@echo "make test-kilted   the node's tests with the next ROS 2 distribution, in .venv-kilted"
 	@echo "make check   ruff and mypy"
 	@echo "make clean   remove $(VENV) and what was made"
 
@@ -24,6 +25,12 @@ test:
 test-export:
 	@tools/environment test
 	@SEG_NODE_EVERY_EXPORT=1 PYTHONUNBUFFERED=1 $(BIN)/python -m pytest test/test_every_network.py -k onnx $(ARGS)
+
+test-kilted: export VENV = .venv-kilted
+test-kilted: export ROS_WHEELS = kilted
+test-kilted:
+	@tools/environment node
+	@PYTHONUNBUFFERED=1 .venv-kilted/bin/python -m pytest test/ros $(ARGS)
 
 check:
 	@tools/environment test

@@ -335,7 +335,7 @@ def test_what_a_hung_inference_says_after_all_is_not_published():
             return [SimpleNamespace(timings={}) for _ in frames]
 
     said = []
-    stream = SimpleNamespace(decode=lambda message: message, publish=lambda *what: said.append(what))
+    stream = SimpleNamespace(cloud=None, decode=lambda message: message, publish=lambda *what: said.append(what))
     node = SimpleNamespace(_engine=SimpleNamespace(segmenter=Hung()), _engine_lock=threading.Lock(), _streams=[stream])
     node._failed = lambda *what: said.append(what)
     node._decode = lambda *what: SegmentationNode._decode(node, *what)
