@@ -1,7 +1,7 @@
 """A loaded model, and the thread that loads another beside it. Imports no ROS."""
 
 import threading
-from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+from typing import Callable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -57,13 +57,14 @@ class Loader:
         """``loaded`` and ``failed`` are called in the loader's thread."""
         self._loaded, self._failed = loaded, failed
         self._wanted: Optional[Wanted] = None
+        self._loading: Optional[Wanted] = None
         self._lock = threading.Lock()
         self._thread: Optional[threading.Thread] = None
 
     def load(self, wanted: Wanted) -> None:
-        """Ask for a model; returns at once."""
+        """Ask for a model; returns at once. What is being loaded already is not begun again."""
         with self._lock:
-            self._wanted = wanted
+            self._wanted = wanted if wanted != self._loading else None
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="load", daemon=True)
                 self._thread.start()
@@ -81,16 +82,22 @@ class Loader:
         while True:
             with self._lock:
                 wanted, self._wanted = self._wanted, None
+                self._loading = wanted
                 if wanted is None:
                     self._thread = None
                     return
             self._load(wanted)
 
     def _load(self, wanted: Wanted) -> None:
-        engine: Any = None
+        engine: Optional[Engine] = None
+        failure: Optional[Exception] = None
         try:
             engine = Engine(wanted)
         except Exception as error:  # whatever a vendor library raises
-            self._failed(wanted, error)
-        else:
+            failure = error
+        with self._lock:
+            self._loading = None  # it is ready: who asks for it from now on may come too late for it
+        if engine is not None:
             self._loaded(engine)
+        elif failure is not None:
+            self._failed(wanted, failure)

@@ -58,7 +58,7 @@ class SegmentationNode(LifecycleNode):
         self._engine: Optional[Engine] = None
         self._engine_lock = threading.Lock()  # held while a batch is at work; a swap waits for it
         self._worker: Optional[Turns] = None
-        self._loader = Loader(self._swap, self._keep)
+        self._loader = Loader(self._swap, self._failed_to_load)
         self.settings = parameters.declare(self, self._refuse, self._change)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._names = LabelNames(self)
@@ -97,7 +97,10 @@ class SegmentationNode(LifecycleNode):
             return
         self._dress(engine)
         wanted = _wanted(settings)
-        if wanted != _wanted(old) and wanted != engine.wanted:
+        if wanted == engine.wanted:  # what runs, perhaps again: of what loads beside, nothing is wanted any more
+            self._loader.cancel()
+            self._condition.loading = ""
+        elif wanted != _wanted(old):
             self._condition.loading = wanted.model
             self.get_logger().info("loading model '{}' beside '{}'".format(wanted.model, engine.card.name))
             self._loader.load(wanted)
@@ -115,14 +118,19 @@ class SegmentationNode(LifecycleNode):
         with self._engine_lock:
             old, fits = self._engine, self._engine is not None and engine.wanted == _wanted(self.settings)
             if fits:
+                self._condition.loading = ""
                 self._install(engine)
         if not fits:  # cleaned up, or something else is wanted by now
             engine.close()
             return
         assert old is not None
         old.close()
-        self._condition.loading = ""
-        self.get_logger().info("model '{}' has taken over from '{}'".format(engine.card.name, old.card.name))
+        self.get_logger().info("{} has taken over from {}".format(_title(engine), _title(old)))
+
+    def _failed_to_load(self, wanted: Wanted, error: Exception) -> None:
+        executor = self.executor
+        if executor is not None:  # in its thread, nobody sets a parameter meanwhile
+            executor.create_task(self._keep, wanted, error)
 
     def _keep(self, wanted: Wanted, error: Exception) -> None:
         """The new model does not load: keep the old, put the parameters back, and say so."""
@@ -133,7 +141,9 @@ class SegmentationNode(LifecycleNode):
         text = "cannot load model '{}': {}; '{}' stays".format(wanted.model, _plain(error), engine.card.name)
         self._complain(text)
         self.get_logger().error(text)
-        self.set_parameters([Parameter(name, value=value) for name, value in engine.wanted._asdict().items()])
+        self.set_parameters_atomically(  # one by one, each would ask for a mixture of both
+            [Parameter(name, value=value) for name, value in engine.wanted._asdict().items()]
+        )
 
     def _install(self, engine: Engine) -> None:
         self._dress(engine)
@@ -330,6 +340,12 @@ class SegmentationNode(LifecycleNode):
 
 def _wanted(settings: parameters.Settings) -> Wanted:
     return Wanted(settings.model, settings.runtime, settings.device, settings.precision)
+
+
+def _title(engine: Engine) -> str:
+    """Return what runs, as logs name it."""
+    runtime = engine.runtime
+    return "'{}' ({} on {}, {})".format(engine.card.name, runtime.name, runtime.device, runtime.precision)
 
 
 def _plain(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """Another model while the node runs: loaded beside, taken between two frames, refused without a loss."""
 
+import signal
 import threading
 import time
 
@@ -9,6 +10,8 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed here", exc_type=ImportError)
 
 from harness import Client, NodeProcess, image_message, send, until, write_card  # noqa: E402
+from rcl_interfaces.srv import SetParametersAtomically  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
 from test_node_outputs import pixels, scene  # noqa: E402
 
 from seg_node.ros.engine import Loader, Wanted  # noqa: E402
@@ -110,6 +113,33 @@ def test_of_many_changes_the_last_one_counts(client, node, tmp_path):
             assert client.set_string(node, "model", str(model)).successful
         client.status(node, lambda level, message, values: values["model"] == "m4" and "loading" not in message)
         until(lambda: int(pixels(node.labels[-1])[0, 0, 0]) == 3 + 4)
+
+
+def test_back_to_what_runs_while_another_loads(client, node, tmp_path):
+    second = write_card(tmp_path / "second", shift=1, load_delay=0.6)
+    with Load(node):
+        assert client.set_string(node, "model", str(second)).successful
+        assert client.set_string(node, "model", str(tmp_path / "first")).successful
+        time.sleep(1.0)  # by now it would have been loaded
+        _, message, values = client.status(node)
+        assert values["model"] == "pretend" and "loading" not in message
+        assert int(pixels(node.labels[-1])[0, 0, 0]) == 3
+
+
+def test_a_failed_change_of_two_parameters_is_taken_back_in_one(client, node, tmp_path):
+    second = write_card(tmp_path / "second", fail_every=1, load_delay=0.3)
+    changes = [Parameter("model", value=str(second)), Parameter("device", value="cpu")]
+    request = SetParametersAtomically.Request(parameters=[change.to_parameter_msg() for change in changes])
+    with Load(node):
+        answer = client.call(SetParametersAtomically, f"{node.name}/set_parameters_atomically", request)
+        assert answer.result.successful
+        client.status(node, lambda level, message, values: "stays" in values["last_error"])
+        until(lambda: client.get_string(node, "device") == "auto")
+        assert client.get_string(node, "model").endswith("first")
+        time.sleep(0.3)
+        assert "loading" not in client.status(node)[1]
+    node.process.send_signal(signal.SIGINT)
+    assert node.process.stderr.read().count("beside") == 1  # and no mixture of old and new was loaded
 
 
 def test_a_change_while_inactive_and_unconfigured(client, node, tmp_path):
