@@ -4,12 +4,16 @@ Views of a message's data where its layout allows, copies only where pixels must
 """
 
 import array
-from typing import Any, Callable, NamedTuple
+import struct
+from typing import Any, Callable, NamedTuple, Tuple
 
 import cv2
 import numpy as np
 
 from seg_node.pipeline.frame import Frame
+
+_MOST_PIXELS = 1 << 26  # of a compressed image: one flipped bit must not cost gigabytes and a minute
+_MARKERS = 1000  # steps through a JPEG's header, which has a dozen
 
 
 class MessageError(ValueError):
@@ -39,7 +43,10 @@ def compressed_to_frame(msg: Any) -> Frame:
     """Read a sensor_msgs/CompressedImage (JPEG, PNG, whatever OpenCV decodes). Raises MessageError."""
     if "compressedDepth" in msg.format:
         raise MessageError("format '{}' is depth, not a camera image".format(msg.format))
-    data = np.frombuffer(msg.data, np.uint8)
+    data = np.frombuffer(msg.data, np.uint8) if len(msg.data) else np.empty(0, np.uint8)
+    width, height = _claimed_size(data)
+    if width * height > _MOST_PIXELS:
+        raise MessageError("{} bytes claim to be an image of {}x{} pixels: damaged?".format(data.size, width, height))
     try:  # A robot's camera does not turn its images by EXIF.
         image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:  # no data, or absurd dimensions
@@ -49,6 +56,28 @@ def compressed_to_frame(msg: Any) -> Frame:
     # image_transport's "rgb8; jpeg compressed rgb8": RGB went in where the codec expects BGR.
     channels = "rgb" if "compressed rgb" in msg.format else "bgr"
     return Frame(image, channels)
+
+
+def _claimed_size(data: np.ndarray) -> Tuple[int, int]:
+    """Return width and height from the header of a JPEG or PNG, uint8 (N,); (0, 0) for what has none."""
+    start = data[:4].tobytes()
+    if start == b"\x89PNG" and data.size >= 24:
+        width, height = struct.unpack_from(">II", data.data, 16)
+        return width, height
+    at = 2 if start[:2] == b"\xff\xd8" else data.size
+    for _ in range(_MARKERS):
+        if at + 9 > data.size:
+            break
+        marker, kind, length, _, height, width = struct.unpack_from(">BBHBHH", data.data, at)
+        if marker != 0xFF or kind == 0xFF:  # a decoder, too, goes on to the next marker
+            at += 1
+        elif 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):  # a start of frame
+            return width, height
+        elif kind == 0xDA:  # pixels without one
+            break
+        else:
+            at += 2 + length
+    return 0, 0
 
 
 def fill_image(msg: Any, image: np.ndarray, header: Any, encoding: str) -> Any:

@@ -1,6 +1,8 @@
 """Every encoding against pixels laid out by hand. Without ROS: stand-ins have the fields of the messages."""
 
 import array
+import struct
+import zlib
 from types import SimpleNamespace
 
 import cv2
@@ -216,11 +218,32 @@ def test_compressed_rgb_goes_by_its_format():
         (b"", "jpeg", "cannot decode 0 bytes"),
         (b"no image", "jpeg", "cannot decode 8 bytes of format 'jpeg'"),
         (b"x", "16UC1; compressedDepth png", "depth"),
+        (b"\xff\xd8" + b"\xff" * 20, "jpeg", "cannot decode"),
+        (b"\xff\xd8\xff\xe0", "jpeg", "cannot decode"),
     ],
 )
 def test_bad_compressed_messages_say_why(data, text, reason):
     with pytest.raises(MessageError, match=reason):
         compressed_to_frame(compressed(data, text))
+
+
+def claiming(suffix, width, height, before=b""):
+    """A small image whose header says another size; ``before``: bytes between a JPEG's segments."""
+    data = cv2.imencode(suffix, noise(30, 40, 3))[1].tobytes()
+    if suffix == ".png":
+        head = b"IHDR" + struct.pack(">II", width, height) + data[24:29]
+        return data[:12] + head + struct.pack(">I", zlib.crc32(head)) + data[33:]
+    at = data.index(struct.pack(">BHH", 8, 30, 40))  # of the start of frame: bits, height, width
+    assert data[at - 4 : at - 3] == b"\xff"
+    return data[: at - 4] + before + data[at - 4 : at + 1] + struct.pack(">HH", height, width) + data[at + 5 :]
+
+
+@pytest.mark.parametrize("suffix, before", [(".jpg", b""), (".jpg", b"\0\xff"), (".png", b"")])
+def test_a_few_bytes_that_claim_to_be_a_huge_image_cost_no_memory(suffix, before):
+    with pytest.raises(MessageError, match="bytes claim to be an image of 20000x16000 pixels"):
+        compressed_to_frame(compressed(claiming(suffix, 20000, 16000, before), "jpeg"))
+    if suffix == ".jpg":  # as before: what is damaged, but of a possible size, is shown as far as it goes
+        assert compressed_to_frame(compressed(claiming(suffix, 80, 60, before), "jpeg")).image.shape == (60, 80, 3)
 
 
 @pytest.mark.parametrize("shape, encoding", [((3, 5), "mono8"), ((3, 5, 3), "bgr8"), ((1, 1), "mono8")])
