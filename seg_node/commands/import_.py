@@ -26,7 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", required=True, metavar="NAME", help="its network (seg-node networks lists them)")
     parser.add_argument("--labels", required=True, metavar="SET", help="a label set's name, or a .yaml file of one")
     parser.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the network; may be repeated"
+        "--option",
+        action="append",
+        default=[],
+        type=_option,
+        metavar="KEY=VALUE",
+        help="an option of the network; may be repeated",
     )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the model's folder, to be made")
     parser.add_argument("--size", type=image_size, metavar="HxW", help="of the network's input")
@@ -48,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.network,
         arguments.labels,
         arguments.out,
-        dict(_option(word) for word in arguments.option),
+        dict(arguments.option),
         changes,
         arguments.licence,
     )
@@ -65,14 +70,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _three(text: str) -> list[float]:
-    values = [float(part) for part in text.split(",")]
-    if len(values) != 3:
-        raise argparse.ArgumentTypeError(f"{text}: three numbers with commas between")
-    return values
+    try:
+        first, second, third = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not three numbers with commas between") from None
+    return [first, second, third]
 
 
 def _option(word: str) -> tuple[str, Any]:
     key, equals, value = word.partition("=")
     if not equals:
-        raise ValueError(f"--option {word}: must be KEY=VALUE")
+        raise argparse.ArgumentTypeError(f"'{word}' is not KEY=VALUE")
     return key, yaml.safe_load(value)

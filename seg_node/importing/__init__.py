@@ -1,10 +1,10 @@
 """From a stranger's checkpoint to a model folder that every command takes.
 
-``checkpoint`` reads the file, and nothing in it is run; ``networks`` know their authors' tensor names; here the two
-meet, and a card is written. ``config/inputs.yaml`` says how authors fed their networks.
+``checkpoint`` reads the file, and nothing in it is run; ``matching`` finds the network that its tensors are of; here a
+card is written. ``config/inputs.yaml`` says how authors fed their networks.
 """
 
-import logging
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,17 +12,11 @@ import torch
 
 from seg_node import networks
 from seg_node.importing.checkpoint import read_state
+from seg_node.importing.matching import fit
 from seg_node.label_set import load_label_set
 from seg_node.model_card import CARD_NAME, sha256, write_card
 from seg_node.share import share_path
 from seg_node.yaml_table import read_table
-
-_LISTED = 12  # tensors named in an error, of each kind
-_log = logging.getLogger("seg_node")
-
-
-class MismatchError(ValueError):
-    """A checkpoint that is not of the network that was named; the message lists what differs."""
 
 
 class Imported(NamedTuple):
@@ -64,8 +58,10 @@ def import_checkpoint(
     if (out / CARD_NAME).exists():
         raise FileExistsError(f"{out / CARD_NAME}: is there already; choose another --out, or remove that folder first")
     label_set = load_label_set(labels)
-    fed = input_of(name, label_set.name, changes or {})
+    if name in networks.classifiers():
+        raise ValueError(f"{name} classifies whole images: it makes no labels, and is no model")
     name, found, network = fit(name, label_set.class_count, read_state(checkpoint), options or {})
+    fed = input_of(name, label_set.name, changes or {})
     _check_numbers(checkpoint, network)
     out.mkdir(parents=True, exist_ok=True)
     weights = out / "weights.pt"
@@ -103,7 +99,7 @@ def input_of(name: str, label_set: str, changes: dict[str, Any]) -> Input:
     """
     known = read_table(share_path("config/inputs.yaml")).get(networks.family(name), {})
     table = {**known.get(label_set, {}), **changes}
-    if "mean" in changes or "std" in changes:
+    if "std" in changes:
         table.pop("then", None)
     missing = [field for field in ("size", "channels", "mean", "std") if field not in table]
     if missing:
@@ -114,78 +110,15 @@ def input_of(name: str, label_set: str, changes: dict[str, Any]) -> Input:
         )
     then = table.get("then", 1)
     height, width = table["size"]
-    return Input(
-        (height, width),
-        table["channels"],
-        tuple(float(value) for value in table["mean"]),
-        tuple(float(value) * then for value in table["std"]),
-        float(table.get("scale", 255)),
-    )
-
-
-def fit(
-    name: str, classes: int, state: dict[str, torch.Tensor], options: dict[str, Any]
-) -> tuple[str, dict[str, Any], torch.nn.Module]:
-    """Return name, options and the network with ``state``'s weights in it, in eval mode.
-
-    Where ``state`` is not ``name``'s but that of one other network in its file, that one is taken, and it is said.
-    Raises MismatchError that lists what differs.
-    """
-    first: MismatchError | None = None
-    for candidate in [name, *(other for other in networks.relatives(name) if other != name)]:
-        try:
-            found, network = _load(candidate, classes, state, options)
-        except (MismatchError, ValueError) as error:
-            if first is None:
-                first = error if isinstance(error, MismatchError) else MismatchError(str(error))
-            continue
-        if candidate != name:
-            _log.warning("the weights are no %s: they fit %s, which is taken", name, candidate)
-        return candidate, found, network
-    assert first is not None
-    raise first
-
-
-def _load(
-    name: str, classes: int, state: dict[str, torch.Tensor], options: dict[str, Any]
-) -> tuple[dict[str, Any], torch.nn.Module]:
-    adopted = networks.adopt(name, state)
-    ours, found = adopted if adopted else (state, {})
-    told = {**found, **options}
-    network = networks.build(name, classes, **told)
-    wanted = network.state_dict()
-    ours = {**ours}
-    for key, tensor in wanted.items():  # PyTorch before 0.4.1 kept no count of batches, and nothing reads it
-        if key.endswith(".num_batches_tracked"):
-            ours.setdefault(key, torch.zeros_like(tensor))
-    differences = _differences(wanted, ours)
-    if differences:
-        raise MismatchError(
-            f"the weights are not those of {name} with {classes} classes and options {told}:\n" + "\n".join(differences)
-        )
-    network.load_state_dict(ours)
-    return told, network.eval()
-
-
-def _differences(wanted: dict[str, torch.Tensor], given: dict[str, torch.Tensor]) -> list[str]:
-    shapes = [
-        f"{key}: {list(given[key].shape)}, wanted {list(wanted[key].shape)}"
-        for key in wanted
-        if key in given and given[key].shape != wanted[key].shape
-    ]
-    kinds = {
-        "missing": [key for key in wanted if key not in given],
-        "unexpected": [key for key in given if key not in wanted],
-        "of the wrong shape": shapes,
-    }
-    return [
-        f"  {len(keys)} {kind}: " + ", ".join(keys[:_LISTED]) + (", ..." if len(keys) > _LISTED else "")
-        for kind, keys in kinds.items()
-        if keys
-    ]
+    mean = tuple(float(value) for value in table["mean"])
+    std = tuple(float(value) * then for value in table["std"])
+    scale = float(table.get("scale", 255))
+    if not all(math.isfinite(value) for value in (*mean, *std, scale)) or min(*std, scale) <= 0:
+        raise ValueError(f"mean {mean}, std {std}, scale {scale}: must be numbers, std and scale above 0")
+    return Input((height, width), table["channels"], mean, std, scale)
 
 
 def _check_numbers(checkpoint: Path, network: torch.nn.Module) -> None:
     bad = [key for key, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
     if bad:
-        raise ValueError(f"{checkpoint}: holds NaN or infinity in {', '.join(bad[:_LISTED])}: a training that diverged")
+        raise ValueError(f"{checkpoint}: holds NaN or infinity in {', '.join(bad[:12])}: a training that diverged")

@@ -22,14 +22,20 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     Raises FileNotFoundError, or CardError where the file is damaged, holds no state dict, or needs code to be read.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+        raise FileNotFoundError(f"{path}: {'is a folder, not a file of weights' if path.is_dir() else 'no such file'}")
+    content = _read_safetensors(path) if _is_safetensors(path) else _read_pickle(path)
     state = _state_in(content)
     if not state:
         raise CardError(f"{path}: holds no state dict, only {', '.join(map(str, list(content)[:12])) or 'nothing'}")
     while prefix := next((p for p in _PREFIXES if all(key.startswith(p) for key in state)), ""):
         state = {key[len(prefix) :]: tensor for key, tensor in state.items()}
     return state
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By what it begins with, eight bytes of length and then JSON: its name may say anything."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
 
 
 def _read_pickle(path: Path) -> dict[str, Any]:
@@ -57,11 +63,11 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _state_in(content: dict[Any, Any]) -> dict[str, torch.Tensor]:
-    """Return the first dict of tensors: ``content`` itself, or what one of ``_HOLDERS`` holds."""
-    if content and all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in content.items()):
-        return dict(content)
+    """Return the first dict of tensors: what one of ``_HOLDERS`` holds, or ``content`` less plain values among them."""
     for holder in _HOLDERS:
         inner = content.get(holder)
         if isinstance(inner, dict) and (state := _state_in(inner)):
             return state
-    return {}
+    if not all(isinstance(value, (torch.Tensor, int, float, str, type(None))) for value in content.values()):
+        return {}
+    return {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}

@@ -11,8 +11,9 @@ torch = pytest.importorskip("torch")
 
 from seg_node import networks, runtimes  # noqa: E402
 from seg_node.commands import main  # noqa: E402
-from seg_node.importing import MismatchError, fit, import_checkpoint, input_of  # noqa: E402
+from seg_node.importing import import_checkpoint, input_of  # noqa: E402
 from seg_node.importing.checkpoint import read_state  # noqa: E402
+from seg_node.importing.matching import MismatchError, fit  # noqa: E402
 from seg_node.model_card import CardError, load_card  # noqa: E402
 
 FED = {"size": (48, 64), "channels": "rgb", "mean": [0, 0, 0], "std": [1, 1, 1]}
@@ -78,6 +79,23 @@ def test_a_damaged_file_is_named(content: bytes, suffix: str, tmp_path: Path) ->
         read_state(path)
 
 
+def test_a_folder_is_told_from_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="is a folder"):
+        read_state(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        read_state(tmp_path / "a.pth")
+
+
+def test_safetensors_are_known_by_their_content_and_plain_values_among_tensors_are_passed_over(
+    state: dict, tmp_path: Path
+) -> None:
+    from safetensors.torch import save_file
+
+    save_file(state, tmp_path / "a.pth")
+    assert read_state(tmp_path / "a.pth").keys() == state.keys()
+    assert read_state(saved(tmp_path / "b.pth", {**state, "epoch": 3, "arch": "rdsnet"})).keys() == state.keys()
+
+
 def test_a_file_without_tensors_says_what_it_holds(tmp_path: Path) -> None:
     with pytest.raises(CardError, match="epoch, optimizer"):
         read_state(saved(tmp_path / "a.pth", {"epoch": 1, "optimizer": {}}))
@@ -112,6 +130,47 @@ def test_what_differs_is_listed(state: dict) -> None:
     assert "1 of the wrong shape: classify.bias: [7], wanted [11]" in text
 
 
+def test_what_would_fit_is_told(state: dict) -> None:
+    with pytest.raises(MismatchError, match=r"they fit with --labels of 11 classes$"):
+        fit("rdsnet", 12, state, {})
+    with pytest.raises(MismatchError, match=r"they fit with --network rdsnet --labels of 11 classes$"):
+        fit("espnet", 12, state, {})
+
+
+def test_a_relative_is_taken_where_it_is_the_only_one() -> None:
+    name, _, _ = fit("c3net1", 3, networks.build("ds_espnet", 3).state_dict(), {})
+    assert name == "ds_espnet"
+    grouped = networks.build("dg2s_star", 3).state_dict()  # as dg2_star's: the shuffle has no weights
+    assert fit("dg2s_star", 3, grouped, {})[0] == "dg2s_star"
+    with pytest.raises(MismatchError, match=r"they fit with --network dg2_star or dg2s_star$"):
+        fit("d_star", 3, grouped, {})
+
+
+def test_tensors_that_layers_share_may_be_there_once(tmp_path: Path) -> None:
+    from safetensors.torch import save_model
+
+    network = networks.build("enet", 3)
+    save_model(network, str(tmp_path / "a.safetensors"))
+    state = read_state(tmp_path / "a.safetensors")
+    assert len(state) < len(network.state_dict())
+    loaded = fit("enet", 3, state, {})[2].state_dict()
+    assert all(torch.equal(loaded[key], tensor) for key, tensor in network.state_dict().items())
+
+
+def test_a_classifier_is_no_model(state: dict, tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.pth", state)
+    with pytest.raises(ValueError, match="drn_c26_imagenet classifies whole images"):
+        import_checkpoint(path, "drn_c26_imagenet", "camvid11", tmp_path / "m", changes=FED)
+
+
+@pytest.mark.parametrize("wrong", [{"std": [0, 1, 1]}, {"mean": [float("nan"), 0, 0]}, {"scale": 0}])
+def test_an_input_that_cannot_be_is_refused_and_nothing_is_left(state: dict, tmp_path: Path, wrong: dict) -> None:
+    path = saved(tmp_path / "a.pth", state)
+    with pytest.raises(ValueError, match="std and scale above 0"):
+        import_checkpoint(path, "rdsnet", "camvid11", tmp_path / "m", changes={**FED, **wrong})
+    assert not (tmp_path / "m").exists()
+
+
 def test_checkpoints_without_batch_counts_load(state: dict) -> None:
     old = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
     assert len(old) < len(state)
@@ -139,6 +198,8 @@ def test_the_authors_normalisation_is_known_or_asked_for() -> None:
     with pytest.raises(ValueError, match="--size --channels --mean --std"):
         input_of("rdsnet", "camvid11", {})
     assert input_of("espnet", "camvid12", {"size": (180, 240)}).size == (180, 240)
+    assert input_of("espnet", "camvid12", {"mean": [1, 2, 3]}).std == fed.std
+    assert input_of("espnet", "camvid12", {"std": [1, 2, 3]}).std == (1, 2, 3)
 
 
 def test_the_command_prints_one_json_object(state: dict, tmp_path: Path, capsys) -> None:
@@ -149,3 +210,10 @@ def test_the_command_prints_one_json_object(state: dict, tmp_path: Path, capsys)
     assert result["network"] == "rdsnet" and result["options"] == {"order": "authors"}
     assert result["parameters"] == 918_807
     assert main(words) == 1 and "is there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--option", "order"], ["--mean", "1,2"], ["--std", "a,b,c"], ["--size", "0x0"]])
+def test_wrong_words_exit_with_2(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["import", "a.pth", "--network", "rdsnet", "--labels", "camvid11", "--out", "m", *words])
+    assert stop.value.code == 2
