@@ -40,7 +40,10 @@ class Latency:
 def _percentiles(seconds: Sequence[float]) -> Percentiles:
     if not seconds:
         return Percentiles(*[float("nan")] * 4)
-    return Percentiles(*(float(ms) for ms in np.percentile(np.array(seconds) * 1e3, (50, 95, 99, 100))))
+    # as numpy.percentile, which takes four times as long
+    ordered = np.sort(np.array(seconds)) * 1e3
+    at = np.array((0.5, 0.95, 0.99, 1.0)) * (len(ordered) - 1)
+    return Percentiles(*(float(ms) for ms in np.interp(at, np.arange(len(ordered)), ordered)))
 
 
 class Counters:

@@ -4,11 +4,11 @@ import threading
 import time
 from typing import Callable, Dict, List, Mapping, NamedTuple, Tuple
 
-from seg_node.pipeline.latency import Counters, Latency
+from seg_node.pipeline.latency import Counters, Latency, Percentiles
 
 OK, WARN, ERROR, STALE = 0, 1, 2, 3  # DiagnosticStatus
 # "stopped": taken, but deactivated before its turn came. frames_in is frames_out and all of these together.
-DROPS = ("newer_frame", "too_old", "max_rate", "bad_image", "inference_failed", "stopped")
+DROPS = ("newer_frame", "too_old", "max_rate", "bad_image", "inference_failed", "publish_failed", "stopped")
 STAGES = ("age", "wait", "decode", "resize", "infer", "restore", "publish", "total", "overlay")
 SILENCE = 2.0  # seconds without an image
 
@@ -88,13 +88,15 @@ class Health:
         """Return the state of things. ``why_silent`` is asked only where no image has come for ``SILENCE``."""
         with self._lock:
             news, self._news = self._news, ""
-        values = self._values()
-        level, message = self._verdict(news, why_silent)
+        latency = self._latency.percentiles()
+        values = self._values(latency)
+        level, message = self._verdict(news, why_silent, latency["total"].p95 / 1e3)
         if self._condition.loading:
             message += "; loading model '{}'".format(self._condition.loading)
         return Report(level, message, list(values.items()))
 
-    def _verdict(self, news: str, why_silent: Callable[[], str]) -> Tuple[int, str]:
+    def _verdict(self, news: str, why_silent: Callable[[], str], p95: float) -> Tuple[int, str]:
+        """Return level and message; ``p95``: of total, in seconds."""
         condition, silence = self._condition, self.silent_for()
         if condition.broken:
             return ERROR, condition.broken
@@ -106,14 +108,13 @@ class Health:
         if condition.state != "active":
             return OK, condition.state
         rate = "{:.1f} frames a second".format(self._counters.rate("out"))
-        p95 = self._latency.percentiles()["total"].p95 / 1e3
         if condition.latency_budget and p95 > condition.latency_budget:
             return WARN, "{}; p95 of total is {:.1f} ms, latency_budget is {:.1f} ms".format(
                 rate, 1e3 * p95, 1e3 * condition.latency_budget
             )
         return OK, rate
 
-    def _values(self) -> Dict[str, str]:
+    def _values(self, latency: Mapping[str, Percentiles]) -> Dict[str, str]:
         counters, values = self._counters, dict(self._condition.about)
         values["state"] = self._condition.state
         for way in ("in", "out"):
@@ -122,7 +123,7 @@ class Health:
         values.update({"dropped_" + cause: str(counters.total(cause)) for cause in DROPS})
         values["lost_before_arrival"] = str(self._lost)
         values["last_error"] = self._condition.broken or self._last_error
-        for stage, percentiles in self._latency.percentiles().items():
+        for stage, percentiles in latency.items():
             for name, value in percentiles._asdict().items():
                 values["{}_{}_ms".format(stage, name)] = "{:.3f}".format(value)
         return values

@@ -38,7 +38,7 @@ class Outputs:
             depth=settings.qos_output_depth,
             reliability=getattr(ReliabilityPolicy, settings.qos_output_reliability.upper()),
         )
-        self._lock = threading.Lock()  # a publisher must not be destroyed while it publishes
+        self._lock = threading.RLock()  # a publisher must not be destroyed while it is used
         self._publishers: Dict[str, Any] = {}
         self._infos = node.create_publisher(CameraInfo, prefix + "camera_info", self.qos)
         self._overlay: Optional[Overlay] = None
@@ -94,8 +94,9 @@ class Outputs:
         return {"overlay": time.perf_counter() - start}
 
     def _wanted(self, name: str) -> bool:
-        publisher = self._publishers.get(name)
-        return publisher is not None and bool(publisher.get_subscription_count())
+        with self._lock:
+            publisher = self._publishers.get(name)
+            return publisher is not None and bool(publisher.get_subscription_count())
 
     def _send(self, name: str, image: np.ndarray, header: Any) -> None:
         with self._lock:

@@ -164,9 +164,16 @@ class Stream:
     # Out
 
     def publish(self, arrival: Arrival, frame: Frame, result: Segmentation, seconds: dict) -> None:
-        """Send a frame's labels, then what may come a little later. ``seconds``: its stages so far."""
+        """Send a frame's labels, then what may come a little later. ``seconds``: its stages so far.
+
+        Raises what the middleware raises.
+        """
         header = arrival.msg.header
-        self.outputs.labels(result, header, self._info, seconds)
+        try:
+            self.outputs.labels(result, header, self._info, seconds)
+        except Exception:
+            self.health.dropped("publish_failed")
+            raise
         seconds["total"] = time.monotonic() - arrival.at
         self.health.labelled(seconds)
         if self.cloud is not None:

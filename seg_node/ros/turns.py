@@ -17,6 +17,7 @@ class Turns:
         """``work`` must not raise."""
         self._work, self._batch = work, batch
         self._items: List[Optional[Any]] = [None] * slots
+        self._begun: List[int] = []  # the slots whose items are at work
         self._next = 0  # the slot whose turn it is
         self._running = True
         self._condition = threading.Condition()
@@ -40,9 +41,9 @@ class Turns:
         return not self._thread.is_alive()
 
     def left(self) -> List[int]:
-        """Return the slots whose items nobody has begun."""
+        """Return the slots whose items nobody has begun, or has not ended: after ``stop``, what it costs."""
         with self._condition:
-            return [slot for slot, item in enumerate(self._items) if item is not None]
+            return [slot for slot, item in enumerate(self._items) if item is not None] + self._begun
 
     def _run(self) -> None:
         while True:
@@ -51,6 +52,7 @@ class Turns:
                 return
             self._work(items)
             del items  # the frames' memory
+            self._begun = []
 
     def _take(self) -> List[Tuple[int, Any]]:
         """Wait for items and return those whose turn it is, oldest turn first; none: stop."""
@@ -67,7 +69,7 @@ class Turns:
             taken = [(slot, self._items[slot]) for slot in slots]
             for slot in slots:
                 self._items[slot] = None
-            self._next = (slots[-1] + 1) % len(self._items)
+            self._next, self._begun = (slots[-1] + 1) % len(self._items), slots
             return taken
 
     def _waiting(self) -> int:

@@ -85,6 +85,6 @@ def test_stop_does_not_wait_for_ever():
     turns = Turns(work, 1, lambda: 1)
     turns.offer(0, 1)
     work.begun.wait(5)
-    assert not turns.stop(0.05)
+    assert not turns.stop(0.05) and turns.left() == [0]
     work.go.set()
-    assert turns.stop(5)
+    assert turns.stop(5) and turns.left() == []
