@@ -22,7 +22,7 @@ from sensor_msgs.msg import CompressedImage  # noqa: E402
 
 from seg_node.pipeline.network_input import resize  # noqa: E402
 from seg_node.ros.health import DROPS, STAGES  # noqa: E402
-from seg_node.ros.segmentation_node import SegmentationNode  # noqa: E402
+from seg_node.ros.node import SegmentationNode  # noqa: E402
 from seg_node.ros.stream import Arrival  # noqa: E402
 from seg_node.ros.transport import sweep  # noqa: E402
 
@@ -414,6 +414,24 @@ def test_wrong_start_values_end_it_with_a_reason(start, argument, reason):
     node.process.wait(10)
     code, printed, _ = node.end()
     assert code == 2 and reason in printed and "Traceback" not in printed, printed
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_quietly_while_ros_is_imported(number):
+    """Which takes seconds on a small computer."""
+    program = f"""
+import os, sys
+class Importing:
+    def find_spec(self, name, *_):
+        if name == "rclpy":
+            os.kill(os.getpid(), {int(number)})
+sys.meta_path.insert(0, Importing())
+from seg_node.ros.segmentation_node import main
+sys.exit(main())
+"""
+    words = [sys.executable, "-c", program]
+    ended = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=20, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("signals", [(signal.SIGINT,), (signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)])
