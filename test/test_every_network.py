@@ -53,9 +53,9 @@ def test_any_number_of_classes(name: str, classes: int) -> None:
 
 
 def test_every_weight_learns(network: torch.nn.Module) -> None:
-    """On images as odd as can be, and large enough for the widest dilation to see more than its centre."""
+    """On one image as odd as can be, and large enough for the widest dilation to see more than its centre."""
     network = copy.deepcopy(network).train()
-    network(torch.randn(2, 3, *SIZES[1])).square().mean().backward()
+    network(torch.randn(1, 3, *SIZES[1])).square().mean().backward()
     for key, weight in network.named_parameters():
         if not weight.requires_grad:  # of another stage of training, and says so
             continue
@@ -106,6 +106,12 @@ class _Balanced(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return (self.network(x) - self.mean) / self.std
+
+
+@pytest.mark.parametrize("classes", [0, -1, 2.5, "3", True, None])
+def test_a_number_of_classes_that_is_none_is_named(classes: object) -> None:
+    with pytest.raises(ValueError, match="classes is"):
+        networks.build("rdsnet", classes)
 
 
 def test_an_unknown_option_is_named(name: str) -> None:

@@ -29,6 +29,8 @@ def classifiers() -> List[str]:
 def build(name: str, classes: int, **options: object) -> torch.nn.Module:
     """Build a network by name. Raises ValueError that lists the names, or names the option that is wrong."""
     module = _module_of(name)
+    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
+        raise ValueError("network '{}': classes is {!r}; must be a whole number from 1".format(name, classes))
     builder = module.NETWORKS[name] if name in module.NETWORKS else module.CLASSIFIERS[name]
     try:
         return builder(classes, **options)

@@ -42,6 +42,17 @@ def _resize(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return functional.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)
 
 
+class _ImageNorm(nn.BatchNorm2d):
+    """Batch norm of one value a channel and image. In training on one image it uses what it saw before, and learns no
+    mean: there is nothing to take one over, and PyTorch refuses to.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[0] > 1:
+            return super().forward(x)
+        return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling: 1x1 convolution, three dilated ones and the image's mean, side by side."""
 
@@ -50,6 +61,7 @@ class ASPP(nn.Module):
         self.point = _pointwise(channels_in, channels_out)
         self.atrous = nn.ModuleList([_separable(channels_in, channels_out, rate) for rate in rates])
         self.image = _pointwise(channels_in, channels_out)
+        self.image[1] = _ImageNorm(channels_out)
         self.project = nn.Sequential(*_pointwise((2 + len(rates)) * channels_out, channels_out), nn.Dropout(0.1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -186,8 +186,8 @@ def _crop(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 def check_depth(p: int, q: int) -> None:
     """Raise ValueError unless ``p`` and ``q`` are numbers of modules."""
-    if p < 1 or q < 1:
-        raise ValueError("p is {!r} and q {!r}; must be 1 or more".format(p, q))
+    if not all(isinstance(count, int) and count > 0 for count in (p, q)):
+        raise ValueError("p is {!r} and q {!r}; must be whole numbers from 1".format(p, q))
 
 
 def _encoder(classes: int, p: int, q: int) -> Encoder:

@@ -150,3 +150,13 @@ def test_mobilenetv3_keeps_its_tail_at_stride_32_and_halves_it_at_16() -> None:
             networks.build("mobilenetv3_small", 19, reduced_tail="half")
         with pytest.raises(ValueError, match="reduced_tail"):
             networks.build("mobilenetv2", 19, reduced_tail=True)
+
+
+def test_one_image_trains_by_what_the_image_pooling_saw_before() -> None:
+    """And two images as batch norm does: by what they have in common."""
+    torch.manual_seed(1)
+    aspp = deeplab.ASPP(4, 3, (1,)).train()
+    norm, plain = aspp.image[1], nn.BatchNorm2d(3)
+    means = torch.randn(2, 3, 1, 1)
+    assert torch.equal(norm(means), plain(means)) and torch.equal(norm.running_var, plain.running_var)
+    assert torch.equal(norm(means[:1]), plain.eval()(means[:1])) and torch.equal(norm.running_mean, plain.running_mean)

@@ -85,7 +85,7 @@ def test_a_module_of_fewer_channels_than_branches_leaves_out_the_widest_dilation
     assert module(torch.rand(2, 4, 5, 5)).shape == (2, 2, 5, 5)
 
 
-@pytest.mark.parametrize("options", [{"p": 0}, {"q": 0}, {"variant": "mine"}])
+@pytest.mark.parametrize("options", [{"p": 0}, {"q": 0}, {"q": 2.5}, {"p": "two"}, {"variant": "mine"}])
 def test_wrong_options(options: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         build(5, **options)
