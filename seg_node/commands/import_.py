@@ -7,7 +7,8 @@ example:
 
 CHECKPOINT is a state dict: plain, or under state_dict and the like, with or without "module.", in .pth, .pt, .pth.tar,
 .ckpt or .safetensors. The names that the public code of ESPNet, C3Net, ENet, ERFNet, DRN and NDNet gives its tensors
-are known, and options that the tensors tell (p, q, dilations, ...) are found. The input's size, channel order and
+are known, and options that the tensors tell (p, q, dilations, ...) are found; what they do not tell, say yourself: ENet
+of August 2019 to March 2021 needs --option late_activation=true. The input's size, channel order and
 normalisation are known for their weights (config/inputs.yaml); for others give them.
 """
 
