@@ -184,11 +184,11 @@ NETWORKS = {
 
 # Table 4. C28* and C44* have two blocks instead of one in each of the last two levels, as 13.11 M and 14.90 M tell
 CLASSIFIERS = {
-    "c3_drn_a50_imagenet": partial(drn.drn_a50_imagenet, dilated=c3_block),
-    "c3_drn_c26_imagenet": partial(drn.drn_c26_imagenet, dilated=c3_block),
-    "c3_drn_c28_imagenet": partial(drn.drn_c26_imagenet, dilated=c3_block, degridding_blocks=2),
-    "c3_drn_c42_imagenet": partial(drn.drn_c42_imagenet, dilated=c3_block),
-    "c3_drn_c44_imagenet": partial(drn.drn_c42_imagenet, dilated=c3_block, degridding_blocks=2),
+    "c3_drn_a50_imagenet": partial(drn.classifier, drn.encoder_a50, dilated=c3_block),
+    "c3_drn_c26_imagenet": partial(drn.classifier, drn.encoder_c26, dilated=c3_block),
+    "c3_drn_c28_imagenet": partial(drn.classifier, drn.encoder_c26, dilated=c3_block, degridding_blocks=2),
+    "c3_drn_c42_imagenet": partial(drn.classifier, drn.encoder_c42, dilated=c3_block),
+    "c3_drn_c44_imagenet": partial(drn.classifier, drn.encoder_c42, dilated=c3_block, degridding_blocks=2),
 }
 
 # the authors' names of C3NetV2's decoder and ours; the rest is named as in C3Net

@@ -7,13 +7,14 @@ segmentation, the last feature map is classified pixel by pixel and upsampled by
 parameters, drn_c26 20,623,331.
 """
 
+from functools import partial
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Type, Union
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-UPSAMPLINGS = ("bilinear", "deconvolution")
+UPSAMPLINGS = ("bilinear", "aligned", "deconvolution")
 _STRIDE = 8
 
 # (channels_in, channels_out, dilation) to what stands in for a dilated 3x3 convolution
@@ -151,6 +152,7 @@ class Segmentation(nn.Module):
 
     ``upsampling="deconvolution"`` gives what the authors' fixed bilinear deconvolution gives: the same, but for the
     outermost four pixels, whose logits fade towards zero (all classes' by the same factor: labels are equal).
+    ``"aligned"`` is their other choice: bilinear, with the corners of the map at the corners of the image.
     """
 
     def __init__(self, encoder: Union[EncoderA, EncoderC], classes: int, upsampling: str) -> None:
@@ -161,6 +163,7 @@ class Segmentation(nn.Module):
         self.seg = nn.Conv2d(encoder.channels, classes, 1)
         # near zero: the encoder's output is large before training, and logits of hundreds would saturate the loss
         nn.init.normal_(self.seg.weight, std=1e-3)
+        self.aligned = upsampling == "aligned"
         self.margin = 1 if upsampling == "deconvolution" else 0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -168,7 +171,7 @@ class Segmentation(nn.Module):
         scores = self.seg(self.encoder(x))  # H / 8
         if self.margin:  # a deconvolution sees zeros beyond the border
             scores = functional.pad(scores, [self.margin] * 4)
-        scores = functional.interpolate(scores, scale_factor=float(_STRIDE), mode="bilinear", align_corners=False)
+        scores = functional.interpolate(scores, scale_factor=_STRIDE, mode="bilinear", align_corners=self.aligned)
         start = self.margin * _STRIDE
         # sizes that are no multiple of 8 were rounded up
         return scores[:, :, start : start + height, start : start + width]
@@ -183,8 +186,7 @@ class Classification(nn.Module):
         self.fc = nn.Linear(encoder.channels, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.fc(self.encoder(x).mean((2, 3)))
-        return logits
+        return self.fc(self.encoder(x).mean((2, 3)))  # type: ignore[no-any-return]
 
 
 def encoder_a34(dilated: Dilated = None) -> EncoderA:
@@ -227,30 +229,19 @@ def drn_c26(
     return Segmentation(encoder_c26(dilated, degridding_blocks), classes, upsampling)
 
 
-def drn_a34_imagenet(classes: int, dilated: Dilated = None) -> Classification:
-    return Classification(encoder_a34(dilated), classes)
-
-
-def drn_a50_imagenet(classes: int, dilated: Dilated = None) -> Classification:
-    return Classification(encoder_a50(dilated), classes)
-
-
-def drn_c26_imagenet(classes: int, dilated: Dilated = None, degridding_blocks: int = 1) -> Classification:
-    """Build DRN-C-26 for classification; with ``degridding_blocks=2`` the C3 paper's "C28*" (its Table 4)."""
-    return Classification(encoder_c26(dilated, degridding_blocks), classes)
-
-
-def drn_c42_imagenet(classes: int, dilated: Dilated = None, degridding_blocks: int = 1) -> Classification:
-    """Build DRN-C-42 for classification; with ``degridding_blocks=2`` the C3 paper's "C44*" (its Table 4)."""
-    return Classification(encoder_c42(dilated, degridding_blocks), classes)
+def classifier(encoder: Callable[..., Union[EncoderA, EncoderC]], classes: int, **options: Any) -> Classification:
+    """Build one for classification. ``options``: the encoder's; with ``degridding_blocks=2`` the C26 is the C3 paper's
+    "C28*", the C42 its "C44*" (its Table 4).
+    """
+    return Classification(encoder(**options), classes)
 
 
 NETWORKS = {"drn_a50": drn_a50, "drn_c26": drn_c26}
 CLASSIFIERS = {
-    "drn_a34_imagenet": drn_a34_imagenet,
-    "drn_a50_imagenet": drn_a50_imagenet,
-    "drn_c26_imagenet": drn_c26_imagenet,
-    "drn_c42_imagenet": drn_c42_imagenet,
+    "drn_a34_imagenet": partial(classifier, encoder_a34),
+    "drn_a50_imagenet": partial(classifier, encoder_a50),
+    "drn_c26_imagenet": partial(classifier, encoder_c26),
+    "drn_c42_imagenet": partial(classifier, encoder_c42),
 }
 
 # the modules of the authors' ``base``, by position; those that are left out have no weights
@@ -268,7 +259,9 @@ def from_authors(name: str, state: State) -> Optional[Tuple[State, Dict[str, Any
         ours = _from_segmentation(state, _BASE_A if name.startswith("drn_a") else _BASE_C)
     else:
         return None
-    options: Dict[str, Any] = {"upsampling": "deconvolution"} if "up.weight" in state else {}
+    options: Dict[str, Any] = {}
+    if "base.0.weight" in state:  # without a deconvolution it was their other choice
+        options["upsampling"] = "deconvolution" if "up.weight" in state else "aligned"
     degridding_blocks = sum(key.startswith("encoder.layer7.") and key.endswith("conv1.weight") for key in ours)
     if degridding_blocks:
         options["degridding_blocks"] = degridding_blocks

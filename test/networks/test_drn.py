@@ -80,6 +80,18 @@ def test_the_authors_fixed_deconvolution_is_reproduced() -> None:
         assert torch.allclose(plain(image)[inner], network(image)[inner], atol=1e-5)
 
 
+def test_without_a_deconvolution_the_corners_are_aligned() -> None:
+    authors = _authors_segmentation(3)
+    del authors["up.weight"]
+    adopted = networks.adopt("drn_c26", authors)
+    assert adopted is not None and adopted[1] == {"upsampling": "aligned", "degridding_blocks": 1}
+    network = networks.build("drn_c26", 3, upsampling="aligned").eval()
+    with torch.inference_mode():
+        image = torch.randn(1, 3, 48, 64)
+        scores = network.seg(network.encoder(image))
+        assert torch.equal(network(image), nn.UpsamplingBilinear2d(scale_factor=8)(scores))
+
+
 def test_a_learnt_deconvolution_is_refused() -> None:
     state = _authors_segmentation(3)
     state["up.weight"] = state["up.weight"] + 0.01
