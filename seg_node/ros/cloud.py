@@ -11,7 +11,7 @@ from typing import Any, Deque, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 from rclpy.clock import Clock, ClockType
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
@@ -20,7 +20,7 @@ from seg_node.pipeline.label_cloud import CloudError, LabelCloud, Pinhole
 from seg_node.pipeline.segmenter import Segmentation
 from seg_node.ros.cloud_messages import cloud_fields, fill_cloud, organise, read_depth, read_pinhole, read_points
 from seg_node.ros.stamp_pairs import Settled, StampPairs
-from seg_node.ros.topic_facts import is_latched, why_silent
+from seg_node.ros.topic_facts import info_qos, is_latched, why_silent
 
 MODES = ("depth", "points")  # besides "off"
 _WAITING = 5  # labelled images whose depth may still come: 150 ms at 30 Hz, and 5 bytes a pixel each
@@ -183,7 +183,7 @@ class CloudOutput:
         subscriptions = [subscribe(self._kind, self._topic, take, qos)]
         if self._mode == "depth":
             self._latched_info = is_latched(self._node, self._info_topic)
-            qos = _info_qos(self._latched_info)
+            qos = info_qos(self._latched_info)
             subscriptions.append(subscribe(CameraInfo, self._info_topic, self._on_info, qos))
         self._subscriptions = subscriptions
 
@@ -285,12 +285,6 @@ class CloudOutput:
             self._counts[cause] += 1
             self._reason = reason
         self._node.get_logger().warning("label_cloud: " + reason, throttle_duration_sec=_THROTTLE)
-
-
-def _info_qos(latched: bool) -> QoSProfile:
-    if latched:
-        return QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    return QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 def _nanoseconds(header: Any) -> int:

@@ -73,7 +73,7 @@ class Outputs:
         self._send("label", result.labels, header)
         if result.confidence is not None:
             self._send("confidence", result.confidence, header)
-        if info is not None and self._infos.get_subscription_count():
+        if info is not None and self.info_wanted():
             self._infos.publish(scaled_info(info, header, result.labels.shape))
         seconds["publish"] = time.perf_counter() - start
 
@@ -92,6 +92,10 @@ class Outputs:
             self._send("overlay", image, header)
             self._compress("overlay", image, header)
         return {"overlay": time.perf_counter() - start}
+
+    def info_wanted(self) -> bool:
+        """Return whether somebody subscribes to camera_info."""
+        return bool(self._infos.get_subscription_count())
 
     def _wanted(self, name: str) -> bool:
         with self._lock:

@@ -3,6 +3,7 @@
 import time
 from typing import Any, Callable, List, Optional
 
+from rclpy.clock import Clock, ClockType
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -13,6 +14,7 @@ from seg_node.ros.health import Condition, Health
 from seg_node.ros.messages import compressed_to_frame, to_frame
 from seg_node.ros.outputs import Outputs
 from seg_node.ros.parameters import Settings
+from seg_node.ros.topic_facts import info_qos, is_latched
 from seg_node.ros.transport import PROFILE_VARIABLES
 from seg_node.share import share_path
 
@@ -22,6 +24,7 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 _PATIENCE = 1.0  # seconds that a cloud at work gets to end
+_NAMELESS = 1.5  # seconds after which a publisher is reported without its name
 BEST_EFFORT, RELIABLE = ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE
 
 
@@ -55,7 +58,8 @@ class Stream:
         if settings.cloud != "off":
             self.cloud = CloudOutput(node, name, settings.cloud, self.outputs.qos, info_topic=self._info_topic)
         self._info: Any = None
-        self._subscriptions: List[Any] = []
+        self._images: Any = None  # subscriptions, while it listens
+        self._infos: Any = None
         self._reliability = RELIABLE if settings.qos_input_reliability == "reliable" else BEST_EFFORT
         self._offer: Callable[[Arrival], bool] = lambda _: False
         self._due = 0.0
@@ -66,20 +70,16 @@ class Stream:
         """Begin to take images; ``offer`` gets each, and says whether it replaced one that nobody had begun."""
         self._offer = offer
         self.health.listen()
-        self._subscriptions = [
-            self._subscribe(),
-            self._node.create_subscription(
-                CameraInfo, self._info_topic, self._on_info, QoSProfile(depth=1, reliability=BEST_EFFORT)
-            ),
-        ]
+        self._images = self._subscribe()
         if self.cloud is not None:
             self.cloud.start()
 
     def hush(self) -> None:
         """Take no more images."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions = []
+        for subscription in (self._images, self._infos):
+            if subscription is not None:
+                self._node.destroy_subscription(subscription)
+        self._images = self._infos = self._info = None
         if self.cloud is not None:
             self.cloud.stop(_PATIENCE)
 
@@ -109,6 +109,7 @@ class Stream:
             self.health.dropped("max_rate")
         elif self._offer(Arrival(msg, now)):
             self.health.dropped("newer_frame")
+        self._follow_info()
 
     def _is_due(self, now: float, period: float) -> bool:
         """Keep to ``period`` on average: a camera of 30 Hz at max_rate 20 must not come out at 15."""
@@ -116,6 +117,16 @@ class Stream:
             return False
         self._due = max(self._due + period, now - period)
         return True
+
+    def _follow_info(self) -> None:
+        """Subscribe to camera_info while ours is wanted: taking it costs as much as taking an image."""
+        wanted = self.outputs.info_wanted()
+        if wanted and self._infos is None:
+            qos = info_qos(is_latched(self._node, self._info_topic))
+            self._infos = self._node.create_subscription(CameraInfo, self._info_topic, self._on_info, qos)
+        elif not wanted and self._infos is not None:
+            self._node.destroy_subscription(self._infos)
+            self._infos = self._info = None
 
     def _on_info(self, msg: Any) -> None:
         self._info = msg
@@ -134,17 +145,29 @@ class Stream:
 
     def _on_mismatch(self, event: Any) -> None:
         """A camera offers less than was asked for: ask for less, since its images are wanted all the same."""
-        names = sorted({"{}/{}".format(i.node_namespace.rstrip("/"), i.node_name) for i in self._publishers()})
-        text = "{} does not offer what qos_input_reliability {} asks for".format(
-            ", ".join(names) or "a publisher of " + self.topic, self._reliability.name.lower()
-        )
-        if self._reliability == RELIABLE and self._subscriptions:
+        text = "{} does not offer what qos_input_reliability {} asks for".format("{}", self._reliability.name.lower())
+        if self._reliability == RELIABLE and self._images is not None:
             self._reliability = BEST_EFFORT
-            self._node.destroy_subscription(self._subscriptions[0])
-            self._subscriptions[0] = self._subscribe()
+            self._node.destroy_subscription(self._images)
+            self._images = self._subscribe()
             text += "; subscribed as best_effort instead"
-        self.health.error(text)
-        self._node.get_logger().warning(text)
+        end = time.monotonic() + _NAMELESS
+
+        def tell() -> None:
+            name = self._names_of_best_effort()
+            if name or time.monotonic() > end:
+                self._node.destroy_timer(timer)
+                self.health.error(text.format(name or "a publisher of " + self.topic))
+                self._node.get_logger().warning(text.format(name or "a publisher of " + self.topic))
+
+        timer = self._node.create_timer(0.1, tell, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _names_of_best_effort(self) -> str:
+        """Return who publishes best effort; "" while one has not told its name: that comes after its topics."""
+        found = [info for info in self._publishers() if info.qos_profile.reliability == BEST_EFFORT]
+        if any("_UNKNOWN_" in info.node_name for info in found):
+            return ""
+        return ", ".join(sorted({"{}/{}".format(info.node_namespace.rstrip("/"), info.node_name) for info in found}))
 
     def why_silent(self) -> str:
         """Return what is known of a topic that no image comes from."""

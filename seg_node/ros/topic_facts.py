@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rclpy.qos import DurabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from seg_node.ros.transport import PROFILE_VARIABLES
 from seg_node.share import share_path
@@ -12,6 +12,13 @@ def is_latched(node: Any, topic: str) -> bool:
     """Return whether a topic is published once for all, which an ordinary subscription would miss."""
     found = node.get_publishers_info_by_topic(node.resolve_topic_name(topic))
     return bool(found) and all(info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in found)
+
+
+def info_qos(latched: bool) -> QoSProfile:
+    """Return what meets a camera_info that is published with every image, or once for all."""
+    if latched:
+        return QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    return QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 def why_silent(node: Any, topic: str, kind: Any, large: bool) -> str:

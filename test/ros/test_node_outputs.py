@@ -1,5 +1,7 @@
 """What the node offers beside labels, over DDS: other sizes, compressed images, camera_info, several cameras."""
 
+import subprocess
+import sys
 import time
 from array import array
 
@@ -9,9 +11,9 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed here", exc_type=ImportError)
 
-from harness import RELIABLE, SIZE, Client, NodeProcess, image_message, send, until, write_card  # noqa: E402
-from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
+from harness import RELIABLE, SIZE, Client, NodeProcess, environment, image_message, send, until, write_card  # noqa: E402
+from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
+from sensor_msgs.msg import CameraInfo, CompressedImage  # noqa: E402
 
 from seg_node.label_set import load_label_set  # noqa: E402
 from seg_node.ros.transport import sweep  # noqa: E402
@@ -94,8 +96,10 @@ def test_labels_and_overlay_compressed_as_image_transport_writes_them(client, no
 
 def test_camera_info_fits_the_label(client, node):
     labels, camera = client.listen(node), client.camera(node)
+    calibration = client.node.create_publisher(CameraInfo, f"{node.namespace}/camera_info", RELIABLE)
+    send(camera, image_message(scene()), lambda: labels)
+    assert calibration.get_subscription_count() == 0  # nobody wants it yet
     infos = listen(client, f"{node.name}/camera_info", CameraInfo)
-    calibration = client.camera(node, CameraInfo, "camera_info")
     k = [100.0, 0.0, 32.0, 0.0, 90.0, 24.0, 0.0, 0.0, 1.0]
     p = [100.0, 0.0, 32.0, 7.0, 0.0, 90.0, 24.0, 0.0, 0.0, 0.0, 1.0, 0.0]
     info = CameraInfo(height=48, width=64, distortion_model="plumb_bob", d=[0.1] * 5, k=k, p=p)
@@ -113,6 +117,16 @@ def test_camera_info_fits_the_label(client, node):
     assert list(infos[-1].k) == [50.0, 0.0, 16.0, 0.0, 45.0, 12.0, 0.0, 0.0, 1.0]
     assert list(infos[-1].p) == [50.0, 0.0, 16.0, 3.5, 0.0, 45.0, 12.0, 0.0, 0.0, 0.0, 1.0, 0.0]
     assert list(infos[-1].d) == [0.1] * 5
+
+
+def test_a_latched_camera_info_is_met(client, node):
+    camera = client.camera(node)
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    calibration = client.node.create_publisher(CameraInfo, f"{node.namespace}/camera_info", latched)
+    calibration.publish(CameraInfo(height=48, width=64))
+    infos = listen(client, f"{node.name}/camera_info", CameraInfo)
+    send(camera, image_message(scene(), stamp=(8, 9)), lambda: infos)
+    assert (infos[-1].height, infos[-1].width) == (48, 64)
 
 
 def test_a_region_of_interest_is_live_and_the_rest_is_unlabelled(client, node):
@@ -180,12 +194,29 @@ def test_no_more_frames_a_second_than_asked_for(client, start):
 def test_a_camera_that_offers_less_than_is_asked_for_is_met_and_named(client, start):
     node = client.ready(start("qos_input_reliability:=reliable"))
     labels = client.listen(node)
-    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-    camera = client.node.create_publisher(Image, f"{node.namespace}/image", qos)
-    begin = time.monotonic()
-    values = client.status(node, lambda level, message, values: "/tester" in values["last_error"], seconds=5)[2]
-    assert "subscribed as best_effort instead" in values["last_error"] and time.monotonic() - begin < 3
-    send(camera, image_message(scene()), lambda: labels)
+    program = f"""
+import rclpy, time
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+rclpy.init()
+node = rclpy.create_node("eye")
+camera = node.create_publisher(Image, "{node.namespace}/image", qos_profile_sensor_data)
+message = Image(width=4, height=3, step=12, encoding="bgr8", data=bytes(36))
+while True:
+    camera.publish(message)
+    time.sleep(0.05)
+"""
+    # in a process that nobody has met, whose name comes after its topics
+    camera = subprocess.Popen([sys.executable, "-c", program], env=environment())
+    try:
+        until(lambda: client.node.count_publishers(f"{node.namespace}/image"))
+        begin = time.monotonic()
+        values = client.status(node, lambda level, message, values: "/eye" in values["last_error"], seconds=5)[2]
+        assert "subscribed as best_effort instead" in values["last_error"] and time.monotonic() - begin < 2.5
+        until(lambda: labels)
+    finally:
+        camera.kill()
+        camera.wait()
 
 
 def test_a_latency_over_budget_warns(client, start):
