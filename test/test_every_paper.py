@@ -12,7 +12,7 @@ ROWS = [row for row in load_papers() if row.network]
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.paper}-{row.table}-{row.name}")
 def test_a_row_of_a_papers_table(row: Row) -> None:
     counts = row.measure()
-    assert counts, f"{row}: prints no figure"
+    assert counts or row.note, f"{row}: prints no figure, and no note says so"
     for what, figure in row.figures.items():
         if figure.ours is not None:
             assert counts[what] == figure.ours, what

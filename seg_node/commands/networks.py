@@ -45,6 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
         if name not in known:
             raise ValueError(f"no network '{name}': choose from {', '.join(known)}")
     if arguments.paper:
+        if _given(arguments):
+            raise ValueError("--paper takes no --classes and no --size: the papers' own stand in their tables")
         return _show_papers(arguments)
     if not arguments.json:
         print(f"{'network':<32}{'parameters':>12}{'macs':>10}{'FLOPs (C3)':>12}{'stride':>8}{'memory':>10}   input")

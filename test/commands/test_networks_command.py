@@ -28,6 +28,18 @@ def test_the_papers_figures_beside_ours(capsys) -> None:
     assert "928,031    +0.00 %" in capsys.readouterr().out
 
 
+def test_a_row_without_figures_still_names_the_network(capsys) -> None:
+    assert main(["networks", "ndnet45_e2", "--paper"]) == 0
+    out = capsys.readouterr().out
+    assert "NDNet45(e=2)" in out and "ndnet45_e2" in out and "not built" not in out
+
+
+@pytest.mark.parametrize("words", [["--classes", "3"], ["--size", "64x64"]])
+def test_the_papers_tables_have_classes_and_sizes_of_their_own(words: list[str], capsys) -> None:
+    assert main(["networks", "rdsnet", "--paper", *words]) == 1
+    assert "--paper takes no" in capsys.readouterr().err
+
+
 def test_an_unknown_network_lists_the_names(capsys) -> None:
     assert main(["networks", "rdsnett"]) == 1
     assert "rdsnet," in capsys.readouterr().err
