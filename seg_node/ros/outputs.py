@@ -81,8 +81,8 @@ class Outputs:
         """Compress, paint and publish what may come a little later; returns seconds by stage, {} for nothing done."""
         overlay, settings = self._overlay, self._settings
         self._compress("label", result.labels, header)
-        blended = self._wanted("overlay") or self._wanted("overlay/compressed")
-        if overlay is None or not (blended or self._wanted("color")):
+        blended = self.wanted("overlay") or self.wanted("overlay/compressed")
+        if overlay is None or not (blended or self.wanted("color")):
             return {}
         start = time.perf_counter()
         color = overlay.color(result.labels)
@@ -97,19 +97,20 @@ class Outputs:
         """Return whether somebody subscribes to camera_info."""
         return bool(self._infos.get_subscription_count())
 
-    def _wanted(self, name: str) -> bool:
+    def wanted(self, name: str) -> bool:
+        """Return whether an output is offered and somebody subscribes to it."""
         with self._lock:
             publisher = self._publishers.get(name)
             return publisher is not None and bool(publisher.get_subscription_count())
 
     def _send(self, name: str, image: np.ndarray, header: Any) -> None:
         with self._lock:
-            if self._wanted(name):
+            if self.wanted(name):
                 self._publishers[name].publish(fill_image(Image(), image, header, _ENCODINGS[name]))
 
     def _compress(self, name: str, image: np.ndarray, header: Any) -> None:
         topic = name + "/compressed"
-        if not self._wanted(topic):
+        if not self.wanted(topic):
             return
         codec, encoding = _CODECS[name], _ENCODINGS[name]
         options = _PNG if codec == "png" else [cv2.IMWRITE_JPEG_QUALITY, self._settings.jpeg_quality]
@@ -120,7 +121,7 @@ class Outputs:
         message = CompressedImage(header=header, format="{0}; {1} compressed {0}".format(encoding, codec))
         message.data = array.array("B", data.tobytes())
         with self._lock:
-            if self._wanted(topic):
+            if self.wanted(topic):
                 self._publishers[topic].publish(message)
 
 

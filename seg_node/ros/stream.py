@@ -197,6 +197,8 @@ class Stream:
         except Exception:
             self.health.dropped("publish_failed")
             raise
+        if result.confidence is None and self.outputs.wanted("confidence"):
+            self.health.error("somebody waits for confidence, but this model gives none")
         seconds["total"] = time.monotonic() - arrival.at
         self.health.labelled(seconds)
         if self.cloud is not None:

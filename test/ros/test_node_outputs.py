@@ -13,7 +13,7 @@ rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed here", exc_t
 
 from harness import RELIABLE, SIZE, Client, NodeProcess, environment, image_message, send, until, write_card  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
-from sensor_msgs.msg import CameraInfo, CompressedImage  # noqa: E402
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
 
 from seg_node.label_set import load_label_set  # noqa: E402
 from seg_node.ros.transport import sweep  # noqa: E402
@@ -117,6 +117,20 @@ def test_camera_info_fits_the_label(client, node):
     assert list(infos[-1].k) == [50.0, 0.0, 16.0, 0.0, 45.0, 12.0, 0.0, 0.0, 1.0]
     assert list(infos[-1].p) == [50.0, 0.0, 16.0, 3.5, 0.0, 45.0, 12.0, 0.0, 0.0, 0.0, 1.0, 0.0]
     assert list(infos[-1].d) == [0.1] * 5
+
+
+def test_who_waits_for_a_confidence_that_does_not_exist_is_told(client, node):
+    labels, camera = client.listen(node), client.camera(node)
+    send(camera, image_message(scene()), lambda: labels)
+    assert "confidence" not in client.status(node)[2]["last_error"]
+    waiting = client.node.create_subscription(Image, f"{node.name}/confidence", lambda message: None, RELIABLE)
+
+    def told(level, message, values):
+        camera.publish(image_message(scene()))
+        return level == WARN and message == "somebody waits for confidence, but this model gives none"
+
+    client.status(node, told)
+    client.node.destroy_subscription(waiting)
 
 
 def test_a_latched_camera_info_is_met(client, node):
