@@ -126,11 +126,18 @@ class Outputs:
 
 
 def scaled_info(info: Any, header: Any, size: Tuple[int, ...]) -> CameraInfo:
-    """Return a CameraInfo of images (height, width) for a camera that ``info`` calibrates, as image_proc scales it."""
-    across = size[1] / info.width if info.width else 1.0
-    down = size[0] / info.height if info.height else 1.0
+    """Return a CameraInfo of images (height, width) for a camera that ``info`` calibrates, as image_proc scales it.
+
+    A camera's own region of interest and binning, if any, are in the matrices from here on.
+    """
+    roi = info.roi
+    width, height = roi.width or info.width, roi.height or info.height
+    across = size[1] / width if width else 1.0
+    down = size[0] / height if height else 1.0
     k, p = list(info.k), list(info.p)
     for matrix, row in ((k, 3), (p, 4)):
+        matrix[2] -= roi.x_offset * matrix[2 * row + 2]  # times 1, or 0 where it is not calibrated
+        matrix[row + 2] -= roi.y_offset * matrix[2 * row + 2]
         matrix[:row] = [value * across for value in matrix[:row]]
         matrix[row : 2 * row] = [value * down for value in matrix[row : 2 * row]]
     return CameraInfo(

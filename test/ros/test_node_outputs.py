@@ -13,9 +13,10 @@ rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed here", exc_t
 
 from harness import RELIABLE, SIZE, Client, NodeProcess, environment, image_message, send, until, write_card  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest  # noqa: E402
 
 from seg_node.label_set import load_label_set  # noqa: E402
+from seg_node.ros.outputs import scaled_info  # noqa: E402
 from seg_node.ros.transport import sweep  # noqa: E402
 
 OK, WARN, ERROR, STALE = 0, 1, 2, 3
@@ -117,6 +118,18 @@ def test_camera_info_fits_the_label(client, node):
     assert list(infos[-1].k) == [50.0, 0.0, 16.0, 0.0, 45.0, 12.0, 0.0, 0.0, 1.0]
     assert list(infos[-1].p) == [50.0, 0.0, 16.0, 3.5, 0.0, 45.0, 12.0, 0.0, 0.0, 0.0, 1.0, 0.0]
     assert list(infos[-1].d) == [0.1] * 5
+
+
+def test_camera_info_of_a_sensors_window_and_binning():
+    k = [100.0, 0.0, 32.0, 0.0, 90.0, 24.0, 0.0, 0.0, 1.0]
+    p = [100.0, 0.0, 32.0, 7.0, 0.0, 90.0, 24.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    info = CameraInfo(height=48, width=64, k=k, p=p, binning_x=2, binning_y=2)
+    info.roi = RegionOfInterest(x_offset=12, y_offset=4, width=40, height=32)
+    scaled = scaled_info(info, info.header, (16, 20))  # the window, binned by two
+    assert list(scaled.k) == [50.0, 0.0, 10.0, 0.0, 45.0, 10.0, 0.0, 0.0, 1.0]
+    assert list(scaled.p) == [50.0, 0.0, 10.0, 3.5, 0.0, 45.0, 10.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    assert (scaled.height, scaled.width, scaled.roi.width, scaled.binning_x) == (16, 20, 0, 0)
+    assert not any(scaled_info(CameraInfo(), info.header, (16, 20)).k)  # uncalibrated stays so
 
 
 def test_who_waits_for_a_confidence_that_does_not_exist_is_told(client, node):
