@@ -116,7 +116,7 @@ class Health:
 
     def _values(self, latency: Mapping[str, Percentiles]) -> Dict[str, str]:
         counters, values = self._counters, dict(self._condition.about)
-        values["state"] = self._condition.state
+        values["state"], values["loading"] = self._condition.state, self._condition.loading
         for way in ("in", "out"):
             values["frames_" + way] = str(counters.total(way))
             values["rate_{}_hz".format(way)] = "{:.2f}".format(counters.rate(way))

@@ -12,7 +12,7 @@ import numpy as np
 
 from seg_node.pipeline.frame import Frame
 
-_MOST_PIXELS = 1 << 26  # of a compressed image: one flipped bit must not cost gigabytes and a minute
+MOST_PIXELS = 1 << 25  # of a compressed image, 8K: one flipped bit must not cost gigabytes and a minute
 _MARKERS = 1000  # steps through a JPEG's header, which has a dozen
 
 
@@ -45,7 +45,7 @@ def compressed_to_frame(msg: Any) -> Frame:
         raise MessageError("format '{}' is depth, not a camera image".format(msg.format))
     data = np.frombuffer(msg.data, np.uint8) if len(msg.data) else np.empty(0, np.uint8)
     width, height = _claimed_size(data)
-    if width * height > _MOST_PIXELS:
+    if width * height > MOST_PIXELS:
         raise MessageError("{} bytes claim to be an image of {}x{} pixels: damaged?".format(data.size, width, height))
     try:  # A robot's camera does not turn its images by EXIF.
         image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)

@@ -47,6 +47,7 @@ class SegmentationNode(LifecycleNode):
         self._condition = Condition()
         self._engine: Optional[Engine] = None
         self._engine_lock = threading.Lock()  # held while a batch is at work; a swap waits for it
+        self._gate = threading.Lock()  # held while a swap waits: a busy worker would take the lock again at once
         self._worker: Optional[Turns] = None
         self._loader = Loader(self._swap, self._failed_to_load)
         self.settings = parameters.declare(self, self._refuse, self._change)
@@ -105,7 +106,7 @@ class SegmentationNode(LifecycleNode):
 
     def _swap(self, engine: Engine) -> None:
         """Take the new engine between two frames."""
-        with self._engine_lock:
+        with self._gate, self._engine_lock:
             old, fits = self._engine, self._engine is not None and engine.wanted == _wanted(self.settings)
             if fits:
                 self._condition.loading = ""
@@ -233,7 +234,7 @@ class SegmentationNode(LifecycleNode):
         ended = self.stop(_HUNG)
         if not ended:
             self._engine = None  # better leaked than freed under a running inference
-            self._engine_lock = threading.Lock()  # the hung worker keeps the old one
+            self._engine_lock, self._gate = threading.Lock(), threading.Lock()  # the hung worker keeps the old ones
             self._complain("an inference has not ended after {:g} s".format(_HUNG))
         return ended
 
@@ -254,6 +255,8 @@ class SegmentationNode(LifecycleNode):
 
     def _process(self, taken: List[Tuple[int, Arrival]]) -> None:
         """Take the newest messages of some cameras all the way."""
+        with self._gate:
+            pass
         with self._engine_lock:
             engine = self._engine
             if engine is None:

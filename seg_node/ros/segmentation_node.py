@@ -5,6 +5,7 @@
 Imports no ROS before it minds signals: on a Jetson that takes seconds, and Ctrl-C may come meanwhile.
 """
 
+import os
 import signal
 import sys
 import threading
@@ -16,6 +17,8 @@ def main(args: Optional[List[str]] = None) -> int:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # ours alone: launch may send SIGINT twice
         signal.signal(number, lambda *_: ended.set())
+    # before OpenCV is imported: as messages.MOST_PIXELS, for the formats that are not looked into there
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 25))
     from seg_node.ros.transport import prepare_transport
 
     prepare_transport()

@@ -246,11 +246,12 @@ def _number(text: Optional[str]) -> Optional[float]:
 
 
 def _short(text: Optional[str]) -> str:
-    """Return a figure in at most seven columns, "-" where there is none."""
+    """Return a figure in at most six columns, "-" where there is none."""
     value = _number(text)
     if value is None:
         return "-"
-    return "{:.1f}".format(value) if abs(value) < 1e4 else "{:.1e}".format(value)
+    forms = [form.format(value) for form in ("{:.1f}", "{:.0f}", "{:.0e}")]
+    return next((form for form in forms if len(form) <= 6), forms[-1])
 
 
 def _plain(text: str) -> str:

@@ -70,7 +70,8 @@ def test_a_model_is_swapped_under_load_without_a_lost_frame(client, node, tmp_pa
         begun = time.monotonic()
         assert client.set_string(node, "model", str(second)).successful
         assert time.monotonic() - begun < 0.9  # answered before it is loaded
-        client.status(node, lambda level, message, values: "loading model" in message and values["model"] == "pretend")
+        values = client.status(node, lambda level, message, values: "loading model" in message)[2]
+        assert (values["model"], values["loading"]) == ("pretend", str(second))
         client.status(node, lambda level, message, values: values["model"] == "second" and level == OK)
         time.sleep(0.5)
     until(lambda: node.labels[-1].header.stamp.sec == load.sent, what="the last frame")

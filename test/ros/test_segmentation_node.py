@@ -1,6 +1,7 @@
 """The node as others meet it: over DDS, in another process, with cameras of all kinds."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import textwrap
 import threading
 import time
 from array import array
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -34,6 +36,7 @@ KEYS = {
     "precision",
     "input_size",
     "state",
+    "loading",
     "frames_in",
     "frames_out",
     "rate_in_hz",
@@ -337,6 +340,7 @@ def test_what_a_hung_inference_says_after_all_is_not_published():
     said = []
     stream = SimpleNamespace(cloud=None, decode=lambda message: message, publish=lambda *what: said.append(what))
     node = SimpleNamespace(_engine=SimpleNamespace(segmenter=Hung()), _engine_lock=threading.Lock(), _streams=[stream])
+    node._gate = threading.Lock()
     node._failed = lambda *what: said.append(what)
     node._decode = lambda *what: SegmentationNode._decode(node, *what)
     SegmentationNode._process(node, [(0, Arrival(image_message(scene()), 0.0))])
@@ -353,6 +357,21 @@ def test_compressed_images(client, start):
     assert label.header == message.header and np.array_equal(pixels(label), expected_labels(image))
     camera.publish(CompressedImage(format="jpeg", data=array("B", b"not a jpeg")))
     client.status(node, lambda level, message, values: "cannot decode 10 bytes" in message)
+
+
+def test_a_compressed_image_that_claims_to_be_huge_costs_no_memory(client, start):
+    """A TIFF, whose header nobody of ours reads."""
+    node = client.ready(start("transport:=compressed"))
+    node.labels = client.listen(node)
+    camera = client.camera(node, CompressedImage, "image/compressed")
+    message = CompressedImage(
+        format="tiff", data=cv2.imencode(".tiff", np.zeros((20000, 20000), np.uint8))[1].tobytes()
+    )
+    client.status(node, lambda level, text, values: camera.publish(message) or "cannot decode" in text)
+    message = CompressedImage(format="png", data=cv2.imencode(".png", scene())[1].tobytes())
+    send(camera, message, lambda: node.labels)
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{node.process.pid}/status").read_text()).group(1)
+    assert int(peak) < 600_000
 
 
 def test_lifecycle(client, start):
