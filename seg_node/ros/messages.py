@@ -59,9 +59,13 @@ def compressed_to_frame(msg: Any) -> Frame:
 
 
 def _claimed_size(data: np.ndarray) -> Tuple[int, int]:
-    """Return width and height from the header of a JPEG or PNG, uint8 (N,); (0, 0) for what has none."""
+    """Return width and height from the header of a JPEG or PNG, uint8 (N,); (0, 0) for what has none.
+
+    Raises MessageError as ``_check_chunks`` does.
+    """
     start = data[:4].tobytes()
     if start == b"\x89PNG" and data.size >= 24:
+        _check_chunks(data)
         width, height = struct.unpack_from(">II", data.data, 16)
         return width, height
     at = 2 if start[:2] == b"\xff\xd8" else data.size
@@ -78,6 +82,16 @@ def _claimed_size(data: np.ndarray) -> Tuple[int, int]:
         else:
             at += 2 + length
     return 0, 0
+
+
+def _check_chunks(data: np.ndarray) -> None:
+    """Raise MessageError for a PNG, uint8 (N,), cut short or with a damaged length: OpenCV would take that on trust."""
+    at, kind = 8, b""
+    while kind != b"IEND" and at + 12 <= data.size:
+        length, kind = struct.unpack_from(">I4s", data.data, at)
+        at += 12 + length
+    if kind != b"IEND" or at > data.size:
+        raise MessageError("a PNG of {} bytes is cut short or damaged".format(data.size))
 
 
 def fill_image(msg: Any, image: np.ndarray, header: Any, encoding: str) -> Any:

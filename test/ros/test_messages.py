@@ -227,6 +227,14 @@ def test_bad_compressed_messages_say_why(data, text, reason):
         compressed_to_frame(compressed(data, text))
 
 
+def test_a_png_with_a_damaged_length_is_refused_at_once():
+    data = cv2.imencode(".png", noise(30, 40, 3))[1].tobytes()
+    at = data.index(b"IDAT") - 4
+    for broken in (data[:at] + b"\x7f\xff\xff\xf0" + data[at + 4 :], data[:-20]):
+        with pytest.raises(MessageError, match="cut short or damaged"):
+            compressed_to_frame(compressed(broken, "png"))
+
+
 def claiming(suffix, width, height, before=b""):
     """A small image whose header says another size; ``before``: bytes between a JPEG's segments."""
     data = cv2.imencode(suffix, noise(30, 40, 3))[1].tobytes()
