@@ -59,7 +59,10 @@ class _Fit(NamedTuple):
 
 
 def _match(name: str, classes: int, state: dict[str, torch.Tensor], options: dict[str, Any]) -> _Fit:
-    adopted = networks.adopt(name, state)
+    try:
+        adopted = networks.adopt(name, state)
+    except (KeyError, IndexError):  # nearly an authors' file, with a tensor missing or of another kind
+        adopted = None
     ours, found = adopted if adopted else (state, {})
     told = {**found, **options}
     with torch.device("meta"):

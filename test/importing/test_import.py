@@ -137,6 +137,12 @@ def test_what_would_fit_is_told(state: dict) -> None:
         fit("espnet", 12, state, {})
 
 
+def test_a_file_that_is_nearly_its_authors_is_a_mismatch() -> None:
+    almost = {"encoder.initial_block.conv.weight": torch.ones(3), "encoder.layers.0.foo.weight": torch.ones(3)}
+    with pytest.raises(MismatchError, match="2 unexpected"):
+        fit("erfnet", 3, almost, {})
+
+
 def test_a_relative_is_taken_where_it_is_the_only_one() -> None:
     name, _, _ = fit("c3net1", 3, networks.build("ds_espnet", 3).state_dict(), {})
     assert name == "ds_espnet"
