@@ -40,10 +40,12 @@ def to_frame(msg: Any) -> Frame:
 
 
 def compressed_to_frame(msg: Any) -> Frame:
-    """Read a sensor_msgs/CompressedImage (JPEG, PNG, whatever OpenCV decodes). Raises MessageError."""
+    """Read a sensor_msgs/CompressedImage, JPEG or PNG. Raises MessageError."""
     if "compressedDepth" in msg.format:
         raise MessageError("format '{}' is depth, not a camera image".format(msg.format))
     data = np.frombuffer(msg.data, np.uint8) if len(msg.data) else np.empty(0, np.uint8)
+    if data[:2].tobytes() not in (b"\xff\xd8", b"\x89P"):  # others' decoders take half a minute for a damaged one
+        raise MessageError("cannot decode {} bytes of format '{}': neither JPEG nor PNG".format(data.size, msg.format))
     width, height = _claimed_size(data)
     if width * height > MOST_PIXELS:
         raise MessageError("{} bytes claim to be an image of {}x{} pixels: damaged?".format(data.size, width, height))
