@@ -100,7 +100,10 @@ def read_weights(path: Any) -> Dict[str, Any]:
                 "{}: is read only by running {}, and a stranger's code is not run: in the program that made it, save "
                 "network.state_dict() instead".format(path, code.group(1))
             ) from error
-        why = (str(error).splitlines() or [type(error).__name__])[0]
+        # PyTorch's own first lines advise to run the file's code
+        lines = [line.strip() for line in str(error).splitlines() if "weights_only" not in line.lower()]
+        lines = [line for line in lines if line and not line.startswith(("Weights only load failed", "Check the doc"))]
+        why = (lines or [type(error).__name__])[0]
         raise CardError("{}: no PyTorch weights, or a damaged file: {}".format(path, why)) from error
     if not isinstance(state, dict):
         raise CardError("{}: holds a {}, not a state dict".format(path, type(state).__name__))
