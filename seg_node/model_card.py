@@ -20,7 +20,8 @@ OUTPUTS = ("labels", "logits")
 LAYOUTS = ("nhwc", "nchw")
 DTYPES = ("uint8", "float32")
 # A file's key says what it is, so a runtime finds its own: torch weights, an ONNX graph, OpenVINO IR, ...
-FILE_KINDS = ("torch", "onnx", "openvino", "tensorrt")
+# "onnx_confidence" is "onnx" with the confidence beside the labels: it costs more, and runs only where that is wanted.
+FILE_KINDS = ("torch", "onnx", "onnx_confidence", "openvino", "tensorrt")
 
 
 class CardError(ValueError):

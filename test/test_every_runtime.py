@@ -272,3 +272,41 @@ def test_torch_computes_in_half_precision_where_asked(exported: Path) -> None:
     half = runtimes.load_runtime(load_card(exported), "torch", "cpu", "bf16")
     assert (full.precision, half.precision) == ("fp32", "bf16")
     assert np.mean(full.infer(images).labels == half.infer(images).labels) > 0.8  # random weights: near ties
+
+
+@pytest.mark.parametrize("name", ["torch", "onnx", "openvino"])
+def test_confidence_is_given_where_it_is_wanted(name: str, confident: ModelCard) -> None:
+    """The label's share of the softmax; the labels are as they are without it."""
+    if not runtimes.is_installed(name):
+        pytest.skip(f"{name} is not installed")
+    images = np.random.default_rng(1).integers(0, 256, (2, 48, 64, 3), np.uint8)
+    runtime, truth = load_runtime(confident, name, "cpu"), load_runtime(confident, "torch", "cpu")
+    plain = runtime.infer(images)
+    labels = plain.labels.copy()
+    assert plain.confidence is None
+    runtime.wants_confidence = truth.wants_confidence = True
+    sure = runtime.infer(images)
+    assert sure.confidence is not None and sure.confidence.shape == (2, 48, 64) and sure.confidence.dtype == np.uint8
+    assert np.mean(sure.labels == labels) > 0.999
+    wanted = truth.infer(images).confidence
+    assert wanted is not None and np.abs(sure.confidence.astype(int) - wanted).max() <= 1
+    assert 255 / 11 < sure.confidence.mean() < 255  # 11 classes, untrained: more than even, less than certain
+    runtime.wants_confidence = False
+    assert runtime.infer(images).confidence is None
+
+
+def test_a_model_without_the_file_for_it_gives_none(exported: Path) -> None:
+    runtime = load_runtime(load_card(exported), "onnx", "cpu")
+    runtime.wants_confidence = True
+    assert runtime.infer(np.zeros((1, 48, 64, 3), np.uint8)).confidence is None
+
+
+@pytest.fixture(scope="module")
+def confident(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
+    """The exported model with the file that gives confidence, too."""
+    pytest.importorskip("onnx")
+    from seg_node import exporters
+
+    folder = shutil.copytree(exported, tmp_path_factory.mktemp("confident") / "small")
+    exporters.export(str(folder), "onnx", confidence=True)
+    return load_card(folder)

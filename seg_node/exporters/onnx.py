@@ -11,17 +11,18 @@ from seg_node.networks._deployed import Deployed
 from seg_node.runtimes.torch import load_network
 
 OPSET = 18
-INPUT, OUTPUT = "image", "label"
+INPUT, OUTPUTS = "image", ["label", "confidence"]
 
 
-def export(card: ModelCard, path: Path) -> Path:
-    """Write the card's network, with its normalisation and argmax, to ``path``.
+def export(card: ModelCard, path: Path, confidence: bool = False) -> Path:
+    """Write the card's network, with its normalisation and argmax, to ``path``; ``confidence``: as a second output.
 
     Raises CardError where the weights cannot be used.
     """
     import onnx
 
     deployed = Deployed(load_network(card), card.mean, card.std, card.scale).eval()
+    deployed.confidence = confidence
     example = torch.zeros((1, *card.size, 3), dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of its own internals, and of torchvision
     with warnings.catch_warnings():
@@ -33,7 +34,7 @@ def export(card: ModelCard, path: Path) -> Path:
             opset_version=OPSET,
             verbose=False,
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=OUTPUTS if confidence else OUTPUTS[:1],
         )
     assert program is not None  # dynamo=True returns the program
     program.optimize()

@@ -1,6 +1,6 @@
 """A network as it is deployed: uint8 pixels in, uint8 class ids out, nothing left outside to disagree about."""
 
-from typing import Sequence
+from typing import Sequence, Tuple, Union
 
 import torch
 from torch import nn
@@ -9,7 +9,8 @@ from torch import nn
 class Deployed(nn.Module):
     """uint8 (N, H, W, 3) to uint8 (N, H, W): normalise, network, argmax.
 
-    ``mean`` and ``std`` apply to ``x / scale``, in the order of the images' channels.
+    ``mean`` and ``std`` apply to ``x / scale``, in the order of the images' channels. Where ``confidence`` is set, the
+    label's share of the softmax comes beside it: uint8 (N, H, W), 255 is certain.
     """
 
     gain: torch.Tensor
@@ -18,6 +19,7 @@ class Deployed(nn.Module):
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float], scale: float) -> None:
         super().__init__()
         self.network = network
+        self.confidence = False
         # folded: (x / scale - mean) / std = x * gain + offset
         gain = 1.0 / (scale * torch.tensor(std, dtype=torch.float64))
         offset = -torch.tensor(mean, dtype=torch.float64) / torch.tensor(std, dtype=torch.float64)
@@ -29,5 +31,11 @@ class Deployed(nn.Module):
         x: torch.Tensor = self.network(images.permute(0, 3, 1, 2).float() * self.gain + self.offset)
         return x
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.logits(images).argmax(1).to(torch.uint8)
+    def forward(self, images: torch.Tensor) -> Union[torch.Tensor, Tuple[torch.Tensor, torch.Tensor]]:
+        logits = self.logits(images)
+        labels = logits.argmax(1).to(torch.uint8)
+        if not self.confidence:
+            return labels
+        best = logits.float().amax(1, keepdim=True)
+        share = 1.0 / torch.exp(logits.float() - best).sum(1)  # the softmax of the largest
+        return labels, (255.0 * share + 0.5).to(torch.uint8)

@@ -83,11 +83,13 @@ class SegmentationNode(LifecycleNode):
         for stream in self._streams:
             stream.settings = settings
             stream.outputs.set(settings)
-        engine = self._engine
+        engine, wanted = self._engine, _wanted(settings)
         if engine is None:
+            if self._condition.state == "inactive" and wanted != _wanted(old):  # the one that was wanted did not load
+                self._condition.loading = wanted.model
+                self._loader.load(wanted)
             return
         self._dress(engine)
-        wanted = _wanted(settings)
         if wanted == engine.wanted:  # what runs, perhaps again: of what loads beside, nothing is wanted any more
             self._loader.cancel()
             self._condition.loading = ""
@@ -107,16 +109,18 @@ class SegmentationNode(LifecycleNode):
     def _swap(self, engine: Engine) -> None:
         """Take the new engine between two frames."""
         with self._gate, self._engine_lock:
-            old, fits = self._engine, self._engine is not None and engine.wanted == _wanted(self.settings)
+            old = self._engine
+            fits = self._condition.state in ("inactive", "active") and engine.wanted == _wanted(self.settings)
             if fits:
                 self._condition.loading = ""
                 self._install(engine)
         if not fits:  # cleaned up, or something else is wanted by now
             engine.close()
-            return
-        assert old is not None
-        old.close()
-        self.get_logger().info("{} has taken over from {}".format(_title(engine), _title(old)))
+        elif old is not None:
+            old.close()
+            self.get_logger().info("{} has taken over from {}".format(_title(engine), _title(old)))
+        elif self.settings.autostart and self.executor is not None:  # what a broken model kept it from at start
+            self.executor.create_task(self.trigger_activate)
 
     def _failed_to_load(self, wanted: Wanted, error: Exception) -> None:
         executor = self.executor
@@ -126,9 +130,12 @@ class SegmentationNode(LifecycleNode):
     def _keep(self, wanted: Wanted, error: Exception) -> None:
         """The new model does not load: keep the old, put the parameters back, and say so."""
         engine = self._engine
-        if engine is None or wanted != _wanted(self.settings):
+        if wanted != _wanted(self.settings):
             return
         self._condition.loading = ""
+        if engine is None:
+            self._break(wanted, error)
+            return
         text = "cannot load model '{}': {}; '{}' stays".format(wanted.model, plain(error), engine.card.name)
         self._complain(text)
         self.get_logger().error(text)
@@ -139,31 +146,46 @@ class SegmentationNode(LifecycleNode):
     def _install(self, engine: Engine) -> None:
         self._dress(engine)
         self._engine = engine
+        self._condition.broken = ""
         self._condition.about = dict(engine.about())
         self._names.publish(engine.label_set)
 
     # Lifecycle
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model and run it once, since a first inference can take seconds."""
-        wanted = _wanted(self.settings)
-        self._condition.broken = ""
-        self._condition.about.update(model=wanted.model, runtime=wanted.runtime, device=wanted.device)
+        """Load the model and run it once, since a first inference can take seconds.
+
+        Where it does not load, a lifecycle manager is told by a failure. A node that starts itself has nobody to tell:
+        it stays inactive with the reason in its diagnostics, and activates once a model is set that loads.
+        """
         self._condition.state = "loading"
-        self.get_logger().info("loading model '{}'".format(wanted.model))
-        try:
-            self._install(Engine(wanted))
-        except Exception as error:  # whatever a vendor library raises: the node stays up and says so
+        if not self._load() and not self.settings.autostart:
             self._condition.state = "unconfigured"
-            self._condition.broken = "cannot load model '{}': {}".format(wanted.model, plain(error))
-            self.get_logger().error(self._condition.broken)
             return _FAILURE
         for stream in self._streams:
             stream.health.reset()
         self._condition.state = "inactive"
         return _SUCCESS
 
+    def _load(self) -> bool:
+        """Load the model that is wanted; returns whether it did, and says why not."""
+        wanted = _wanted(self.settings)
+        self._condition.broken = ""
+        self._condition.about.update(model=wanted.model, runtime=wanted.runtime, device=wanted.device)
+        self.get_logger().info("loading model '{}'".format(wanted.model))
+        try:
+            self._install(Engine(wanted))
+        except Exception as error:  # whatever a vendor library raises: the node stays up and says so
+            self._break(wanted, error)
+        return self._engine is not None
+
+    def _break(self, wanted: Wanted, error: Exception) -> None:
+        self._condition.broken = "cannot load model '{}': {}".format(wanted.model, plain(error))
+        self.get_logger().error(self._condition.broken)
+
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        if self._engine is None and not self._load():
+            return _FAILURE
         worker = self._worker = Turns(self._process, len(self._streams), self._batch)
         for slot, stream in enumerate(self._streams):
             stream.listen(functools.partial(worker.offer, slot))
@@ -185,7 +207,7 @@ class SegmentationNode(LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._release()
-        self._condition.state = "unconfigured"
+        self._condition.state, self._condition.broken = "unconfigured", ""
         return _SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -204,7 +226,7 @@ class SegmentationNode(LifecycleNode):
 
     def start(self) -> None:
         """Configure and activate, unless the parameters leave that to a lifecycle manager."""
-        if self.settings.autostart and self.trigger_configure() == _SUCCESS:
+        if self.settings.autostart and self.trigger_configure() == _SUCCESS and self._engine is not None:
             self.trigger_activate()
 
     def stop(self, patience: float) -> bool:
@@ -264,6 +286,8 @@ class SegmentationNode(LifecycleNode):
             frames = [frame for frame in (self._decode(engine, *item) for item in taken) if frame]
             if not frames:
                 return
+            wishes = [stream.wants_confidence() for stream, _, _, _ in frames]
+            engine.runtime.wants_confidence = any(wishes)
             try:
                 results = engine.segmenter.segment_many([frame for _, _, frame, _ in frames])
             except Exception as error:  # one frame is no reason to stop

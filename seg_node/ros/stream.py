@@ -58,6 +58,7 @@ class Stream:
         if settings.cloud != "off":
             self.cloud = CloudOutput(node, name, settings.cloud, self.outputs.qos, info_topic=self._info_topic)
         self._info: Any = None
+        self._waits_for_confidence = False
         self._images: Any = None  # subscriptions, while it listens
         self._infos: Any = None
         self._reliability = RELIABLE if settings.qos_input_reliability == "reliable" else BEST_EFFORT
@@ -186,6 +187,11 @@ class Stream:
 
     # Out
 
+    def wants_confidence(self) -> bool:
+        """Return whether somebody waits for it, in an image or in a cloud."""
+        self._waits_for_confidence = self.outputs.wanted("confidence")
+        return self._waits_for_confidence or (self.cloud is not None and self.cloud.wanted())
+
     def publish(self, arrival: Arrival, frame: Frame, result: Segmentation, seconds: dict) -> None:
         """Send a frame's labels, then what may come a little later. ``seconds``: its stages so far.
 
@@ -197,8 +203,10 @@ class Stream:
         except Exception:
             self.health.dropped("publish_failed")
             raise
-        if result.confidence is None and self.outputs.wanted("confidence"):
-            self.health.error("somebody waits for confidence, but this model gives none")
+        if result.confidence is None and self._waits_for_confidence:
+            self.health.error(
+                "somebody waits for confidence, but this model gives none: seg-node export MODEL --to onnx --confidence"
+            )
         seconds["total"] = time.monotonic() - arrival.at
         self.health.labelled(seconds)
         if self.cloud is not None:

@@ -24,7 +24,7 @@ class Prediction(NamedTuple):
     """What a network says of N images."""
 
     labels: np.ndarray  # uint8 (N, H, W), class ids; 255 is unlabelled
-    confidence: Optional[np.ndarray] = None  # uint8 (N, H, W), or None where the graph has none
+    confidence: Optional[np.ndarray] = None  # uint8 (N, H, W), 255 is certain; None: not wanted, or not to be had
 
 
 class Runtime:
@@ -37,6 +37,7 @@ class Runtime:
     device = "cpu"  # where it runs, in the backend's own words
     precision = "fp32"  # what it computes in; a backend that does otherwise says so
     batch: Optional[int] = None  # images that one inference takes; None: any number
+    wants_confidence = False  # set by who uses it; may change between two inferences, and costs
 
     def __init__(self, card: ModelCard) -> None:
         self.card = card

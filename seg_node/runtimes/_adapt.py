@@ -4,7 +4,7 @@ What a graph wants is on its card: layout, dtype, mean, std, scale, output kind.
 this and pass through without a copy.
 """
 
-from typing import Callable, Optional
+from typing import Callable, Optional, Sequence
 
 import numpy as np
 
@@ -38,35 +38,49 @@ def to_input(images: np.ndarray, card: ModelCard) -> np.ndarray:
     return x if card.layout == "nhwc" else np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
 
-def infer_in_batches(run: Callable, images: np.ndarray, card: ModelCard, batch: Optional[int]) -> Prediction:
-    """Label uint8 (N, H, W, 3) with ``run``, input to output of a graph that takes ``batch`` images; None: any number.
+def infer_in_batches(
+    run: Callable, images: np.ndarray, card: ModelCard, batch: Optional[int], confidence: bool = False
+) -> Prediction:
+    """Label uint8 (N, H, W, 3) with ``run``, input to outputs of a graph that takes ``batch`` images; None: any number.
 
-    Raises ValueError where N images cannot be cut into such batches.
+    ``confidence``: wanted; it is the graph's second output, or made of the logits. Raises ValueError where N images
+    cannot be cut into such batches.
     """
     x = to_input(images, card)
     if batch in (None, len(x)):
-        return to_prediction(run(x), card)
+        return to_prediction(run(x), card, confidence)
     if batch != 1:
         raise ValueError("the graph takes batches of {}; got {} images".format(batch, len(x)))
-    return to_prediction(np.concatenate([run(x[i : i + 1]).copy() for i in range(len(x))]), card)
+    each = [[output.copy() for output in run(x[i : i + 1])] for i in range(len(x))]
+    return to_prediction([np.concatenate(outputs) for outputs in zip(*each)], card, confidence)
 
 
-def to_prediction(output: np.ndarray, card: ModelCard) -> Prediction:
-    """Turn a graph's first output into a Prediction of ``card.size``.
+def to_prediction(outputs: Sequence[np.ndarray], card: ModelCard, confidence: bool = False) -> Prediction:
+    """Turn a graph's outputs into a Prediction of ``card.size``.
 
-    Labels (N, H, W) or (N, 1, H, W) of any integer type, or logits (N, classes, h, w). Raises CardError where
-    the output is not what the card says.
+    The first: labels (N, H, W) or (N, 1, H, W) of any integer type, or logits (N, classes, h, w); the second, if any:
+    confidence, uint8 (N, H, W). Raises CardError where an output is not what the card says.
     """
+    output, sure = outputs[0], outputs[1] if len(outputs) > 1 else None
     if card.output == "logits":
         if output.ndim != 4 or output.shape[1] != card.classes or output.dtype.kind != "f":
             raise _mismatch(card, output, "float logits (N, {}, h, w)".format(card.classes))
+        if confidence:
+            sure = _confidence(output)
         output = output.argmax(axis=1)
     elif output.ndim == 4 and output.shape[1] == 1:
         output = output[:, 0]
     if output.ndim != 3 or output.dtype.kind not in "iu":
         raise _mismatch(card, output, "integer labels (N, H, W)")
     labels = output if output.dtype == np.uint8 else output.astype(np.uint8)
-    return Prediction(_stretch(labels, card))
+    return Prediction(_stretch(labels, card), None if sure is None else _stretch(sure, card))
+
+
+def _confidence(logits: np.ndarray) -> np.ndarray:
+    """Return the largest class's share of the softmax: float (N, C, h, w) to uint8 (N, h, w)."""
+    x = logits.astype(np.float32)
+    share = 1.0 / np.exp(x - x.max(axis=1, keepdims=True)).sum(axis=1)
+    return (255.0 * share + 0.5).astype(np.uint8)
 
 
 def _stretch(labels: np.ndarray, card: ModelCard) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 The label of a pixel is its first channel modulo ``classes``. Options on the card: ``delay`` (seconds an inference
 takes), ``fail_every`` (every n-th inference raises RuntimeError), ``load_delay`` (seconds that loading takes),
-``batch`` (images that an inference takes; none: any number), ``shift`` (added to every label).
+``batch`` (images that an inference takes; none: any number), ``shift`` (added to every label). The confidence is the
+second channel, with ``confidence: false`` there is none.
 """
 
 import time
@@ -26,6 +27,7 @@ class FakeRuntime(Runtime):
         self._fail_every = int(card.options.get("fail_every", 0))
         self._shift = int(card.options.get("shift", 0))
         self.batch = card.options.get("batch")
+        self._sure = bool(card.options.get("confidence", True))
         self._calls = 0
 
     def _infer(self, images: np.ndarray) -> Prediction:
@@ -33,7 +35,8 @@ class FakeRuntime(Runtime):
         time.sleep(self._delay)
         if self._fail_every and self._calls % self._fail_every == 0:
             raise RuntimeError("the fake backend fails every {} inferences".format(self._fail_every))
-        return Prediction((images[..., 0] + np.uint8(self._shift)) % np.uint8(self.card.classes))
+        labels = (images[..., 0] + np.uint8(self._shift)) % np.uint8(self.card.classes)
+        return Prediction(labels, images[..., 1].copy() if self.wants_confidence and self._sure else None)
 
 
 def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> FakeRuntime:

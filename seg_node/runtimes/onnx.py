@@ -1,6 +1,6 @@
 """ONNX Runtime: an ``.onnx`` graph on the CPU, or on a GPU where the installed build has one."""
 
-from typing import Any, List
+from typing import Any, Callable, List
 
 import numpy as np
 
@@ -17,9 +17,11 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
 class OnnxRuntime(Runtime):
     name = "onnx"
 
-    def __init__(self, card: ModelCard, session: Any) -> None:
+    def __init__(self, card: ModelCard, open_session: Callable[[str], Any]) -> None:
         super().__init__(card)
-        self._session = session
+        self._open = open_session
+        self._session = session = open_session("onnx")
+        self._confident: Any = None  # opened when first wanted
         graph_input = session.get_inputs()[0]
         dtype = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}.get(graph_input.type, graph_input.type)
         check_graph(card, dtype, tuple(graph_input.shape))
@@ -29,14 +31,23 @@ class OnnxRuntime(Runtime):
         self.batch = graph_input.shape[0] if isinstance(graph_input.shape[0], int) else None
 
     def _infer(self, images: np.ndarray) -> Prediction:
-        return infer_in_batches(self._run, images, self.card, self.batch)
+        run = self._run
+        if self.wants_confidence and "onnx_confidence" in self.card.files:
+            run = self._run_with_confidence
+        return infer_in_batches(run, images, self.card, self.batch, self.wants_confidence)
 
-    def _run(self, x: np.ndarray) -> np.ndarray:
-        output: np.ndarray = self._session.run([self._output], {self._input: x})[0]
-        return output
+    def _run(self, x: np.ndarray) -> List[np.ndarray]:
+        outputs: List[np.ndarray] = self._session.run([self._output], {self._input: x})
+        return outputs
+
+    def _run_with_confidence(self, x: np.ndarray) -> List[np.ndarray]:
+        if self._confident is None:
+            self._confident = self._open("onnx_confidence")
+        outputs: List[np.ndarray] = self._confident.run(None, {self._confident.get_inputs()[0].name: x})
+        return outputs
 
     def close(self) -> None:
-        self._session = None
+        self._session = self._confident = None
 
 
 def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> OnnxRuntime:
@@ -50,15 +61,18 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Onnx
     check_precision(precision, "fp32")
 
     providers = _providers(device, onnxruntime.get_available_providers())
-    path = card.file("onnx")
     options = onnxruntime.SessionOptions()
     # threads that wait busily take the cores from the camera's driver and from our own executor
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # ONNX Runtime raises its own classes, which differ between versions
-        raise CardError("{}: ONNX Runtime cannot load it: {}".format(path, error)) from error
-    return OnnxRuntime(card, session)
+
+    def open_session(kind: str) -> Any:
+        path = card.file(kind)
+        try:
+            return onnxruntime.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # ONNX Runtime raises its own classes, which differ between versions
+            raise CardError("{}: ONNX Runtime cannot load it: {}".format(path, error)) from error
+
+    return OnnxRuntime(card, open_session)
 
 
 def _providers(device: str, available: List[str]) -> List[str]:

@@ -1,6 +1,6 @@
 """OpenVINO: IR (``.xml``) or an ``.onnx`` graph, on Intel, AMD and Arm CPUs and Intel GPUs."""
 
-from typing import Any
+from typing import Any, Callable, List
 
 import numpy as np
 
@@ -17,27 +17,35 @@ _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 class OpenVinoRuntime(Runtime):
     name = "openvino"
 
-    def __init__(self, card: ModelCard, compiled: Any, device: str, precision: str) -> None:
+    def __init__(self, card: ModelCard, compile_file: Callable[[str], Any], device: str, precision: str) -> None:
         super().__init__(card)
         self.device, self.precision = device, precision
+        self._compile = compile_file
+        compiled = compile_file(str(file_kind(card, "openvino") or "onnx"))
         port = compiled.input(0)
         shape = tuple(side.get_length() if side.is_static else None for side in port.partial_shape)
         dtype = {"u8": "uint8", "f32": "float32"}.get(port.element_type.get_type_name(), str(port.element_type))
         check_graph(card, dtype, shape)
         self.batch = shape[0]
         self._request = compiled.create_infer_request()
+        self._confident: Any = None  # compiled when first wanted
 
     def _infer(self, images: np.ndarray) -> Prediction:
-        return infer_in_batches(self._run, images, self.card, self.batch)
+        request = self._request
+        if self.wants_confidence and "onnx_confidence" in self.card.files:
+            if self._confident is None:
+                self._confident = self._compile("onnx_confidence").create_infer_request()
+            request = self._confident
 
-    def _run(self, x: np.ndarray) -> np.ndarray:
-        # shared memory both ways: the request reads x where it lies, and the result is a view of its output
-        results = self._request.infer([x], share_inputs=True, share_outputs=True)
-        output: np.ndarray = results[0]
-        return output
+        def run(x: np.ndarray) -> List[np.ndarray]:
+            # shared memory both ways: the request reads x where it lies, and the results are views of its outputs
+            results = request.infer([x], share_inputs=True, share_outputs=True)
+            return [results[index] for index in range(len(results))]
+
+        return infer_in_batches(run, images, self.card, self.batch, self.wants_confidence)
 
     def close(self) -> None:
-        self._request = None
+        self._request = self._confident = None
 
 
 def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> OpenVinoRuntime:
@@ -60,14 +68,17 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Open
                 device, ", ".join(name.lower() for name in core.available_devices)
             )
         )
-    path = card.file(str(file_kind(card, "openvino") or "onnx"))
-    try:
-        model = core.read_model(str(path))
-        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[wanted]}
-        compiled = core.compile_model(model, target, hints)
-    except RuntimeError as error:
-        raise CardError("{}: OpenVINO cannot load it: {}".format(path, error)) from error
-    real = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()  # it falls back without a word
-    if real != _HINTS[wanted]:
-        raise ValueError("device '{}' does not compute in {}, only in {}".format(target.lower(), wanted, real))
-    return OpenVinoRuntime(card, compiled, target.lower(), wanted)
+    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[wanted]}
+
+    def compile_file(kind: str) -> Any:
+        path = card.file(kind)
+        try:
+            compiled = core.compile_model(core.read_model(str(path)), target, hints)
+        except RuntimeError as error:
+            raise CardError("{}: OpenVINO cannot load it: {}".format(path, error)) from error
+        real = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()  # it falls back without a word
+        if real != _HINTS[wanted]:
+            raise ValueError("device '{}' does not compute in {}, only in {}".format(target.lower(), wanted, real))
+        return compiled
+
+    return OpenVinoRuntime(card, compile_file, target.lower(), wanted)

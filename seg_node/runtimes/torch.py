@@ -28,8 +28,11 @@ class TorchRuntime(Runtime):
 
         half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.precision)
         kind = self.device.split(":")[0]
+        self._network.confidence = self.wants_confidence
         with torch.inference_mode(), torch.autocast(kind, dtype=half or torch.bfloat16, enabled=half is not None):
             labels = self._network(torch.from_numpy(np.ascontiguousarray(images)).to(self.device))
+        if self.wants_confidence:
+            return Prediction(labels[0].cpu().numpy(), labels[1].cpu().numpy())
         return Prediction(labels.cpu().numpy())
 
     def close(self) -> None:

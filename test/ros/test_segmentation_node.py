@@ -413,10 +413,28 @@ def test_a_model_that_does_not_load_is_reported(client, start, arguments, reason
     node = start(ready=False, **arguments)
     _, message, values = client.status(node, lambda level, message, values: level == ERROR, seconds=20)
     assert reason in message and values["last_error"] == message
-    assert client.state(node) == "unconfigured"
-    assert not client.transition(node, "configure")
+    assert client.state(node) == "inactive" and not client.transition(node, "activate")
+    assert client.state(node) == "inactive"
+    assert client.transition(node, "cleanup") and client.state(node) == "unconfigured"
     code, printed, _ = node.end(signal.SIGTERM)
     assert code == 0 and "Traceback" not in printed, printed
+
+
+def test_a_lifecycle_manager_is_told_that_a_model_does_not_load(client, start):
+    node = start("autostart:=false", ready=False, model="/nowhere")
+    assert not client.transition(node, "configure") and client.state(node) == "unconfigured"
+
+
+def test_a_model_that_loads_brings_it_up_after_one_that_did_not(client, start, tmp_path):
+    node = start(ready=False, model="/nowhere")
+    client.status(node, lambda level, message, values: level == ERROR)
+    broken = write_card(tmp_path / "broken", fail_every=1)
+    assert client.set_string(node, "model", str(broken)).successful
+    client.status(node, lambda level, message, values: level == ERROR and "every 1" in message)
+    assert client.set_string(node, "model", str(write_card(tmp_path / "good"))).successful
+    client.status(node, lambda level, message, values: values["state"] == "active" and level != ERROR)
+    labels, camera = client.listen(node), client.camera(node)
+    send(camera, image_message(scene()), lambda: labels)
 
 
 @pytest.mark.parametrize(
