@@ -18,6 +18,12 @@ def restamp(message: bytes, nanoseconds: int) -> bytes:
     return bytes(copy)
 
 
+def stamp_of(message: bytes) -> int:
+    """Return the header's stamp, ns. Raises struct.error or IndexError if the message is too short."""
+    seconds, nanoseconds = struct.unpack_from(_order(message) + "iI", message, 4)
+    return int(seconds) * 10**9 + int(nanoseconds)
+
+
 def _text(message: bytes, order: str, at: int) -> tuple[str, int]:
     """Return the string at a 4-aligned offset, and the next 4-aligned offset."""
     (length,) = struct.unpack_from(order + "I", message, at)
