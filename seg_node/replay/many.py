@@ -1,5 +1,6 @@
 """One bag or many, here or on a Ray cluster: a report each, and one of all."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,23 +50,32 @@ def here(plan: Plan, bags: Sequence[str], out: Path) -> Done:
 def on_ray(plan: Plan, bags: Sequence[str], out: Path) -> Done:
     """Replay bags over a Ray cluster, those apart that an earlier run has finished; merge their reports into ``out``.
 
-    Raises ImportError without Ray.
+    Paths in the plan must be absolute. Raises ImportError without Ray.
     """
     Replayer(plan).close()  # a model that does not load is better said here, once
+    models, folders = [name for name in (plan.model, plan.against) if name], [plan.truth] if plan.truth else []
+    key = names.key_of(plan._asdict(), models, folders)
     with Bars("bytes") as bars:
         move = bars.add(f"{len(bags)} bags")
         try:
-            merged, done = spread.replay_all(plan, bags, out, say=bars.say, progress=move)
+            done = spread.replay_on_ray(
+                bags, functools.partial(replay_one, plan), out, key=key, say=bars.say, progress=move
+            )
         except KeyboardInterrupt:
             bars.say("interrupted: bags that are done stay; the same command goes on with the others")
             return Done([], {}, interrupted=True)
         if done.skipped:
             bars.say(f"{len(done.skipped)} of {len(bags)} bags were done by an earlier run")
     reports = [(report.read(folder), folder) for folder in done.folders.values()]
-    if merged is not None:
-        reports.append((merged, out))
-        _write_page(plan, out)
+    reports += _merge(list(done.folders.values()), out, plan, _problems(done.failed, []))
     return Done(reports, done.failed)
+
+
+def replay_one(plan: Plan, bag: Path, folder: Path) -> None:
+    """Replay one bag with networks of its own: what a worker of a cluster does."""
+    with Replayer(plan) as replayer:
+        if replayer.replay(bag, folder)["interrupted"]:
+            raise RuntimeError(f"{bag}: interrupted")
 
 
 def _replay(replayer: Replayer, bag: str, folder: Path, bars: Bars, interrupts: Interrupts) -> dict[str, Any]:
@@ -97,10 +107,6 @@ def _merge(folders: Sequence[Path], out: Path, plan: Plan, notes: Sequence[str])
         (out / report.NAME).unlink(missing_ok=True)  # an earlier run's would be taken for this one's
         return []
     merged = report.merge(folders, out, notes)
-    _write_page(plan, out)
-    return [(merged, out)]
-
-
-def _write_page(plan: Plan, out: Path) -> None:
     if "page" in plan.outputs:
         write_page(out)
+    return [(merged, out)]
