@@ -14,6 +14,7 @@ import numpy as np
 from seg_node.replay._page_html import NOTHING, Html, clock, count, milliseconds, percent, tag
 
 BINS = 600
+_CLOCK = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)  # seconds that are round on a clock
 _TOP, _TALL, _FOOT = 18, 150, 24  # pixels: above the plot, the plot, below it
 
 
@@ -115,6 +116,7 @@ def stack(axis: Axis, shares: np.ndarray, names: Sequence[str], colors: Sequence
     """Draw shares (moments, classes) of a whole on top of each other."""
     stops = _stops(len(axis.x), 200)
     x, rows = _mean(_places(axis.x), stops), np.array([_mean(column, stops) for column in np.nan_to_num(shares.T)])
+    x[[0, -1]] = 0.0, 1000.0  # the middle of a group of moments is not the edge of the drive
     if len(x) == 1:  # a single moment is a whole width of itself
         x, rows = np.array([0.0, 1000.0]), np.repeat(rows, 2, axis=1)
     tops = np.vstack([np.zeros(len(x)), np.cumsum(rows, axis=0)])
@@ -245,7 +247,16 @@ def _columns(axis: Axis) -> list[Html]:
     if len(axis.x) < 2:
         return [_under(50, axis.text(value)) for value in axis.x]
     low, high = axis.x[0], axis.x[-1]
-    return [_under(100 * (value - low) / (high - low), _round(axis, value)) for value in nice(low, high, 5)]
+    values = _times(low, high) if axis.text is clock else nice(low, high, 5)
+    return [_under(100 * (value - low) / (high - low), _round(axis, value)) for value in values]
+
+
+def _times(low: float, high: float) -> list[float]:
+    """Return about five seconds that are round on a clock."""
+    step = next((s for s in _CLOCK if (high - low) / s <= 5), None)
+    if high - low < 10 or step is None:
+        return nice(low, high, 5)
+    return [float(value) for value in range(int(-(-low // step) * step), int(high) + 1, step)]
 
 
 def _round(axis: Axis, value: float) -> str:

@@ -79,6 +79,8 @@ def confusion(report: Mapping[str, Any]) -> Html | None:
     mistakes = np.nan_to_num(matrix[: len(names)] / matrix[: len(names)].sum())
     np.fill_diagonal(mistakes, 0)
     every = [*names, "no label"]
+    if not matrix[-1].any() and not matrix[:, -1].any():  # nothing was void
+        share, every = share[:-1, :-1], names
     said = []
     for place in np.argsort(-mistakes, axis=None, kind="stable")[:5]:
         row, column = np.unravel_index(place, mistakes.shape)

@@ -52,6 +52,8 @@ def number(value: Any) -> float | None:
 def percent(value: Any, digits: int = 1) -> str:
     """0.7131 -> 71.3 %; a dash where there is no number."""
     share = number(value)
+    if share is not None and 0 < share < 0.5 * 10 ** (-2 - digits):
+        return f"< {10.0**-digits:.{digits}f}\N{NO-BREAK SPACE}%"  # not the same as none
     return NOTHING if share is None else f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
 
 

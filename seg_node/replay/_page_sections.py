@@ -4,7 +4,7 @@ A section that a report has nothing for is None, and the page leaves it out.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,16 +139,23 @@ def remarks(report: Mapping[str, Any]) -> Html | None:
     notes, broken = report.get("notes") or [], report.get("broken") or []
     if not notes and not broken:
         return None
-    parts: list[Html | None] = [tag("ul", [tag("li", str(note)) for note in notes], class_="notes") if notes else None]
+    parts = _lines(notes, "notes")
     if broken:
         parts.append(tag("h3", f"{many(len(broken), 'message')} could not be read"))
-        lines = [tag("li", str(text)) for text in broken]
-        parts.append(tag("ul", lines[:10], class_="notes broken"))
-        if len(lines) > 10:
-            rest = tag("ul", lines[10:1000], class_="notes broken")
-            title = f"{many(len(lines) - 10, 'more')}" if len(lines) > 11 else "1 more"
-            parts.append(tag("details", tag("summary", title), rest))
+        parts += _lines(broken, "notes broken")
     return section("notes", "Notes", None, *parts)
+
+
+def _lines(texts: Sequence[Any], kind: str) -> list[Html]:
+    """Return a list of texts; what is beyond the first ten is folded away, what is beyond a thousand left out."""
+    items = [tag("li", str(text)) for text in texts[:1000]]
+    if len(texts) > 1000:
+        items.append(tag("li", f"and {count(len(texts) - 1000)} more, which report.json holds"))
+    shown = [tag("ul", items[:10], class_=kind)] if items else []
+    if len(items) > 10:
+        more = tag("summary", f"{count(len(texts) - 10)} more")
+        shown.append(tag("details", more, tag("ul", items[10:], class_=kind)))
+    return shown
 
 
 def circumstances(report: Mapping[str, Any]) -> Html:

@@ -17,10 +17,9 @@ _STAGES = {
     "restore": "restore size",
     "overlay": "overlay and colour",
     "publish": "publish",
-    "total": "all of these",
+    "total": "message to labels",
     "end_to_end": "camera to label received",
 }
-_TITLES = {"end_to_end": "camera to label received", "total": "message to labels"}
 _WHOLE = ("end_to_end", "total")  # the stage that is drawn large, best first
 
 
@@ -86,7 +85,7 @@ def latency(report: Mapping[str, Any]) -> Html | None:
     if main is not None:
         values = column(moments, "ms", main)
         if np.isfinite(values).any():
-            drawn += _large(axis, values, stages[main] or {}, _TITLES[main])
+            drawn += _large(axis, values, stages[main] or {}, _STAGES[main])
     rows = []
     order = sorted(stages, key=lambda name: list(_STAGES).index(name) if name in _STAGES else len(_STAGES))
     for name in order:
@@ -142,8 +141,9 @@ def _shares(report: Mapping[str, Any], moments: Sequence[Mapping[str, Any]]) -> 
 
 
 def _axis(moments: Sequence[Mapping[str, Any]]) -> charts.Axis:
-    frames = [f"{m['bag']}: {m.get('index')}" if m.get("bag") else str(m.get("index")) for m in moments]
-    return charts.axis([number(m.get("elapsed")) for m in moments], frames)
+    frames = [f"{m.get('index')} of {m['bag']}" if m.get("bag") else str(m.get("index")) for m in moments]
+    several = len({m.get("bag") for m in moments}) > 1  # each has a time of its own
+    return charts.axis([None if several else number(m.get("elapsed")) for m in moments], frames)
 
 
 def _worst(

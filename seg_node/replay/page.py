@@ -80,7 +80,9 @@ def verdict(report: Mapping[str, Any]) -> str:
     else:
         said = f"No ground truth {over}"
     if p50 is not None:
-        said += f", in {milliseconds(p50)} a frame" + (f" (95 % within {milliseconds(p95)})" if p95 is not None else "")
+        said += f", in {milliseconds(p50)} a frame" + (
+            f" (95 % within {milliseconds(p95)})" if p95 is not None and seen["out"] > 1 else ""
+        )
     if seen["lost"] == 0:
         return said + ". No frame was lost."
     was = "was" if seen["lost"] == 1 else "were"
@@ -127,7 +129,9 @@ def _tiles(report: Mapping[str, Any]) -> Html:
         tiles.append(_tile(title, milliseconds(p50), f"p50; p95 {milliseconds(p95)}"))
     tiles.append(_tile("Frames labelled", count(seen["out"]), f"of {count(seen['in'])} recorded"))
     share = f"{percent(seen['lost'] / seen['in'], 2)} of all" if seen["in"] else "there was none to lose"
-    tiles.append(_tile("Frames lost", count(seen["lost"]), share, "bad" if seen["lost"] else "good"))
+    tiles.append(
+        _tile("Frames lost", count(seen["lost"]), share, "bad" if seen["lost"] else "good" if seen["in"] else "")
+    )
     if broken:
         tiles.append(_tile("Broken messages", count(broken), "see notes", "bad"))
     return tag("dl", tiles, class_="tiles")

@@ -257,6 +257,19 @@ def test_round_numbers() -> None:
     assert charts.nice(7, 7, 4) == [7]
 
 
+def test_times_below_a_chart_are_round_on_a_clock() -> None:
+    def below(seconds: float) -> list[str]:
+        axis = charts.axis(np.linspace(0, seconds, 50).tolist(), [str(i) for i in range(50)])
+        scale = charts.Scale(0, 1, lambda value: "", str)
+        drawn = charts.timeline(axis, [charts.Series("mIoU", "s0", np.full(50, 0.5))], scale, "mIoU")
+        return [text for text in re.findall(r">([^<>]+)</text>", drawn) if text]
+
+    assert below(3) == ["0 s", "1 s", "2 s", "3 s"]
+    assert below(100) == ["0 s", "20 s", "40 s", "60 s", "80 s", "100 s"]
+    assert below(3300) == ["0 s", "20:00", "40:00"]
+    assert below(4 * 3600) == ["0 s", "1:00:00", "2:00:00", "3:00:00", "4:00:00"]
+
+
 def test_a_slow_first_frame_does_not_flatten_the_others(tmp_path: Path) -> None:
     page = written(made_up_report.report(900), tmp_path)
     assert re.search(r"1 frame took longer, up to 2\d\d ms", page.text)
@@ -304,11 +317,12 @@ def test_merged_reports_show_a_table_of_bags(tmp_path: Path) -> None:
     assert EVERY - {"worst"} | {"bags"} == page.sections()
     assert "This report is made of 2 recordings" in page.text and "night_drive" in page.text
     assert "one recording after the other" in page.text
+    assert "time in the recording" not in page.text  # even where the second starts as the first ends
 
 
 def merged() -> dict[str, Any]:
-    """A report of two bags, in the shape of ``report.merge``."""
-    made, second = made_up_report.report(60), made_up_report.report(40, seed=2)
+    """A report of two bags, in the shape of ``report.merge``; the first has a single frame."""
+    made, second = made_up_report.report(1), made_up_report.report(40, seed=2)
     keys = ("bag", "images", "frames", "miou", "pixel_accuracy", "agreement", "ms_per_image")
     bags = [("day_drive", made), ("night_drive", second)]
     lines = [{"name": n, **{key: one[key] for key in keys}, "broken": len(one["broken"])} for n, one in bags]
@@ -325,6 +339,14 @@ def test_what_is_no_report_is_refused_by_name(content: str, tmp_path: Path) -> N
     with pytest.raises(ReportError, match=r"report\.json"):
         write_page(tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_thousands_of_complaints_are_folded(tmp_path: Path) -> None:
+    made = made_up_report.report(5)
+    made["broken"] = [f"message {i} is broken" for i in range(5000)]
+    page = written(made, tmp_path)
+    assert "5,000 messages could not be read" in page.text and "4,990 more" in page.text
+    assert "and 4,000 more, which report.json holds" in page.text and "message 999 is" in page.text
 
 
 def test_the_verdict_of_a_clean_run() -> None:
