@@ -18,7 +18,11 @@ _CAUSES = {
     "too_old": "too old on arrival",
     "bad_image": "image could not be read",
     "inference_failed": "inference failed",
-    "transport": "lost on the way",
+    "max_rate": "more than max_rate allows",
+    "stopped": "the node was stopped",
+    "transport": "lost on the way to the node",
+    "label_transport": "label lost on the way back",
+    "unfinished": "not finished when the drive ended",
 }
 _WHY = {
     "miou": "mIoU with ground truth",
@@ -68,7 +72,8 @@ def frames(report: Mapping[str, Any]) -> Html | None:
     counts = report.get("frames") or {}
     dropped = {k: v for k, v in (counts.get("dropped") or {}).items() if number(v)}
     total = number(counts.get("in")) or 0
-    rows = [("in the recording", number(counts.get("in")), "kept"), ("labelled", number(counts.get("out")), "kept")]
+    kept = [("in", "in the recording"), ("arrived", "arrived at the node"), ("out", "labelled")]
+    rows = [(title, number(counts[key]), "kept") for key, title in kept if number(counts.get(key)) is not None]
     rows += [(_CAUSES.get(cause, cause.replace("_", " ")), number(n), "lost") for cause, n in dropped.items()]
     if total == 0 and not dropped:
         return None
@@ -90,7 +95,11 @@ def frames(report: Mapping[str, Any]) -> Html | None:
                 cell(percent(share, 2), share),
             ]
         )
+    fps = counts.get("fps") or {}
+    sent, labelled = number(fps.get("sent")), number(fps.get("out"))
     lead = None if dropped else "No frame was dropped."
+    if sent is not None and labelled is not None:
+        lead = f"{lead or ''} {sent:.1f} frames a second were sent, {labelled:.1f} labels a second came back.".strip()
     heads = [("Frames", "text"), ("Number", "num barred"), ("Share", "num")]
     return section(
         "frames",

@@ -10,7 +10,8 @@ from seg_node.replay._page_html import NOTHING, Html, many, milliseconds, number
 from seg_node.replay._page_parts import cell, colors, name_cell, section, table
 
 _STAGES = {
-    "age": "waiting, camera to node",
+    "age": "camera to node",
+    "wait": "wait for its turn",
     "decode": "decode message",
     "resize": "resize to network",
     "infer": "network",
@@ -87,20 +88,21 @@ def latency(report: Mapping[str, Any]) -> Html | None:
         if np.isfinite(values).any():
             drawn += _large(axis, values, stages[main] or {}, _STAGES[main])
     rows = []
+    # measured from outside the node, moments know only the whole, which is drawn large already
+    drawable = any(name != main and name in (moment.get("ms") or {}) for moment in moments for name in stages)
     order = sorted(stages, key=lambda name: list(_STAGES).index(name) if name in _STAGES else len(_STAGES))
     for name in order:
         figures, values = stages[name] or {}, column(moments, "ms", name)
-        small: list[Html | str] = [NOTHING, NOTHING]
-        if np.isfinite(values).any():
+        small: list[Html | str] = [NOTHING, NOTHING] if drawable else []
+        if drawable and np.isfinite(values).any():
             most = _most(values)
             small = [charts.small_histogram(values, most), charts.small_timeline(axis.x, values, most)]
         title = _STAGES.get(name, name.replace("_", " "))
         numbers = [cell(milliseconds(figures.get(key)), figures.get(key)) for key in ("p50", "p95", "p99", "max")]
-        rows.append(
-            [name_cell(title, value=title), *numbers, cell(small[0], kind="spark"), cell(small[1], kind="spark")]
-        )
+        rows.append([name_cell(title, value=title), *numbers, *(cell(drawing, kind="spark") for drawing in small)])
     heads = [("Stage", "text"), *((key, "num") for key in ("p50", "p95", "p99", "max"))]
-    stages_table = table("Latency of every stage", heads, rows, extra=("Distribution", "Over time"))
+    extra = ("Distribution", "Over time") if drawable else ()
+    stages_table = table("Latency of every stage", heads, rows, extra=extra)
     return section("latency", "Latency", None, *drawn, stages_table)
 
 

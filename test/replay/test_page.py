@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from chromium import Chromium, find_browser
 
+from seg_node.commands import main
 from seg_node.replay import _page_charts as charts
 from seg_node.replay.page import verdict, write_page
 from seg_node.replay.report import ReportError
@@ -194,11 +195,18 @@ def test_live_shows_the_way_from_camera_to_label(tmp_path: Path) -> None:
     made = made_up_report.report(50)
     made["mode"] = "live"
     made["latency_ms"]["end_to_end"] = {"p50": 41.0, "p95": 55.0, "p99": 60.0, "max": 71.0}
-    for moment in made["moments"]:
-        moment["ms"]["end_to_end"] = moment["ms"]["total"] * 2
+    made["latency_ms"]["wait"] = {"p50": 3.25, "p95": 4.0, "p99": 5.0, "max": 6.0}
+    made["frames"] |= {"arrived": 52, "fps": {"sent": 30.0, "out": 28.4}, "dropped": {"newer_frame": 2, "max_rate": 0}}
+    for moment in made["moments"]:  # seen from outside the node
+        moment["ms"] = {"end_to_end": moment["ms"]["total"] * 2}
     page = written(made, tmp_path)
     assert "in 41.0 ms a frame (95 % within 55.0 ms)" in page.text and "Latency end to end" in page.text
-    assert "Distribution: camera to label received" in page.text
+    assert "Distribution: camera to label received" in page.text and "3.25 ms" in page.text
+    assert "30.0 frames a second were sent, 28.4 labels a second came back" in page.text
+    assert (
+        "arrived at the node" in page.text and "a newer frame came first" in page.text and "max_rate" not in page.text
+    )
+    assert not any("spark" in (head["class"] or "") for head in page.all("th") if "class" in head)
 
 
 def test_one_frame(tmp_path: Path) -> None:
@@ -473,6 +481,31 @@ def test_short_and_long_drives_open_too(browser: Chromium, moments: int, tmp_pat
         made_up_report.add_worst(made, tmp_path, 1)
     shown(browser, write_page(made_up_report.write(made, tmp_path)))
     assert browser.run("document.querySelectorAll('section').length") >= 2
+
+
+def test_real_drives_one_by_one_and_merged(browser: Chromium, drives: Path) -> None:
+    """What the command writes of two recordings of the street: each its page, and one of both."""
+    for name, pictures, sections in [("a", 24, EVERY), ("b", 24, EVERY), ("", 30, EVERY | {"bags"})]:
+        path = drives / name / "report.html"
+        shown(browser, path)
+        assert Page(path).sections() == sections, name
+        assert browser.run("document.querySelectorAll('#worst img').length") == pictures, name
+        score = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["miou"]
+        assert browser.run("document.querySelector('.verdict').textContent").startswith(f"{100 * score:.1f}"), name
+        assert browser.run("document.querySelectorAll('#time .ring').length") * 3 == pictures, name
+    assert column(browser, "#bags", 0) == ["a", "b"]
+
+
+@pytest.fixture(scope="module")
+def drives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("onnxruntime")
+    folder = tmp_path_factory.mktemp("drives")
+    for name, seed in (("a", "7"), ("b", "8")):
+        assert main(["record-street", str(folder / f"{name}.mcap"), "--seconds", "0.8", "--seed", seed]) == 0
+    bags = [str(folder / "a.mcap"), str(folder / "b.mcap")]
+    what = ["--model", "rdsnet_camvid", "--image", "/camera/image_raw", "--label", "/camera/ground_truth"]
+    assert main(["replay", *bags, *what, "--out", str(folder / "out"), "--no-video", "--no-bag", "--no-rerun"]) == 0
+    return folder / "out"
 
 
 def test_a_title_that_is_a_script_does_not_run(browser: Chromium, tmp_path: Path) -> None:
