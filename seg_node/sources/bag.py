@@ -1,18 +1,18 @@
 """An image topic of a ROS 2 bag, through ``rosbags``: folder or single file, every schema since 2019."""
 
 import contextlib
+import heapq
 import itertools
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from seg_node.sources import BAGS, Shot, Source, SourceError, by_number
+from seg_node.sources import BAGS, Shot, Source, SourceError, by_number, damage
 from seg_node.sources.cdr import image_format
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-_ZSTD = b"\x28\xb5\x2f\xfd"  # no CDR begins like that
 
 
 class Topic(NamedTuple):
@@ -69,15 +69,25 @@ class Bag:
         return chosen
 
     def messages(self, topic: Topic) -> Iterator[tuple[int, bytes]]:
-        """Give when each was recorded (ns) and the message in CDR; ends with a note where the bag is damaged."""
+        """Give when each was recorded (ns) and the message in CDR; b"" for one that is damaged, with a note."""
         for reader in self.readers:
             connections = _connections(reader, topic.name, topic.type)
-            try:
-                for _, logged, message in reader.messages(connections) if connections else ():
-                    yield logged, _decompressed(bytes(message))
-            except Exception as error:  # damaged data fails in any layer; what came before it has been given
-                note = f"{topic.name} is damaged and cannot be read to its end ({error})"
-                self.notes += [note] * (note not in self.notes)
+            found = damage.messages(reader, connections, self._say(topic.name)) if connections else ()
+            for _, logged, message in found:
+                yield logged, message
+
+    def everything(self) -> Iterator[tuple[Any, int, bytes]]:
+        """Give rosbags' connection, when it was recorded (ns) and the message in CDR, for all topics in time order."""
+        parts = (damage.messages(reader, (), self._say("the bag")) for reader in self.readers)
+        found: Iterator[tuple[Any, int, bytes]] = heapq.merge(*parts, key=lambda one: one[1])
+        return (one for one in found if one[2])
+
+    def _say(self, what: str) -> Callable[[str], None]:
+        def say(text: str) -> None:
+            note = f"{what} is {text}"
+            self.notes += [note] * (note not in self.notes)
+
+        return say
 
     def rate(self, topic: Topic) -> float:
         """Return messages per second, as the first were recorded, from 1 to 120."""
@@ -92,7 +102,7 @@ class Bag:
             reader.close()
 
     def _keys(self) -> list[tuple[str, str]]:
-        return sorted({(c.topic, _modern(c.msgtype)) for reader in self.readers for c in reader.connections})
+        return sorted({(c.topic, modern(c.msgtype)) for reader in self.readers for c in reader.connections})
 
     def _count(self, name: str, kind: str) -> int:
         return sum(c.msgcount for reader in self.readers for c in _connections(reader, name, kind))
@@ -137,22 +147,24 @@ class BagSource(Source):
 
 
 def _connections(reader: Any, name: str, kind: str) -> list[Any]:
-    return [c for c in reader.connections if c.topic == name and _modern(c.msgtype) == kind]
+    return [c for c in reader.connections if c.topic == name and modern(c.msgtype) == kind]
 
 
-def _modern(kind: str) -> str:
+def _read(reader: Any, connections: list[Any]) -> Any:
+    """Give connection, when it was recorded and the message, of these connections."""
+    if not connections:  # a reader would take none for all
+        return ()
+    storage = getattr(reader, "storage", reader)
+    if hasattr(storage, "messages_scan") and not storage.chunks:
+        # no index, as in a file that was cut off: messages as they lie, which a recorder may have mixed a little
+        return storage.messages_scan(connections)
+    return reader.messages(connections)
+
+
+def modern(kind: str) -> str:
     """Return a type's name as it is since Dashing: sensor_msgs/Image of 2019 is sensor_msgs/msg/Image."""
     package, _, name = kind.partition("/")
     return kind if "/" in name or not name else f"{package}/msg/{name}"
-
-
-def _decompressed(message: bytes) -> bytes:
-    """Undo a message's own compression, where the metadata.yaml that tells of it is lost."""
-    if not message.startswith(_ZSTD):
-        return message
-    from rosbags.rosbag2 import reader
-
-    return bytes(reader.zstd.decompress(message))
 
 
 def _preference(topic: Topic) -> Any:
@@ -160,8 +172,8 @@ def _preference(topic: Topic) -> Any:
     encoding = topic.format.split(";")[0].lower()
     depth = "depth" in topic.format.lower() or encoding in ("16uc1", "32fc1", "mono16", "damaged")
     grey = encoding in ("mono8", "8uc1")
-    made = topic.name.rpartition("/")[2] in ("label", "color", "overlay", "confidence")  # by a network, not a camera
-    return topic.messages == 0, depth, made, grey, topic.compressed, -topic.messages, topic.name
+    made = {"label", "color", "overlay", "confidence"} & set(topic.name.split("/")[-2:])  # by a network, no camera
+    return topic.messages == 0, depth, bool(made), grey, topic.compressed, -topic.messages, topic.name
 
 
 def _open(path: Path, notes: list[str]) -> list[Any]:
@@ -179,6 +191,7 @@ def _open(path: Path, notes: list[str]) -> list[Any]:
             try:
                 reader = Reader(path)
                 reader.open()
+                damage.take_messages_as_they_are(reader)
                 return [reader]
             except Exception as error:  # of YAML, or of a file
                 complaint = "cannot be read as its metadata.yaml says ({})".format(" ".join(str(error).split()))
