@@ -42,6 +42,7 @@ VENDORS = {
     "evaluation/flops.py": (set(), {"torch"}),
     "replay/rerun_file.py": (set(), {"rerun"}),
     "replay/spread.py": (set(), {"ray"}),
+    "replay/bag_names.py": (set(), {"fsspec"}),
     "evaluation/papers.py": ({"networks"}, {"torch"}),
 }
 ROBOT = [

@@ -335,3 +335,68 @@ def test_wrong_combinations(tmp_path):
         Drive(bag, label="/label", truth=tmp_path, label_set=CAMVID)
     with pytest.raises(ValueError, match="needs a label set"):
         Drive(bag, label="/label")
+
+
+# --- damage ---------------------------------------------------------------------------------------------------
+
+
+def chunked(tmp_path, count=100):
+    """An MCAP file of several chunks, its images, and where the records of its chunks begin."""
+    noise = np.random.default_rng(8).integers(0, 256, (count, 100, 150, 3), np.uint8)
+    other = [(at(i) + 5, b"\0\1\0\0" + bytes(30)) for i in range(count)]
+    topics = {"/image": (IMAGE, [(at(i), image(n, at(i))) for i, n in enumerate(noise)])}
+    bag = write_bag(tmp_path / "drive", {**topics, "/own": ("robot_msgs/msg/Arm", other)})
+    from rosbags.rosbag2 import Reader
+
+    with Reader(bag / "drive.mcap") as reader:
+        places = [c.chunk_start_offset + 9 + 40 + len(c.compression) for c in reader.storage.chunks]
+    assert len(places) >= 3
+    return bag, noise, places
+
+
+def test_a_damaged_chunk_costs_itself_and_the_others_keep_their_places(tmp_path):
+    bag, noise, places = chunked(tmp_path)
+    file = bag / "drive.mcap"
+    data = bytearray(file.read_bytes())
+    data[places[1] : places[1] + 16] = b"\xff" * 16
+    file.write_bytes(data)
+    for path in (bag, file):
+        pictures, drive = seen(path)
+        lost = sorted(set(range(100)) - {p.index for p in pictures})
+        assert 0 < len(lost) < 60 and lost == list(range(lost[0], lost[-1] + 1)) and pictures[-1].index == 99
+        assert all(np.array_equal(p.frame.image, noise[p.index]) and p.stamp == at(p.index) for p in pictures)
+        assert len(drive.broken) == len(lost) and drive.seen == 100
+        assert any("/image is damaged" in note for note in drive.notes)
+
+
+def test_everything_of_a_damaged_bag_is_what_is_whole(tmp_path):
+    from seg_node.sources.bag import Bag
+
+    bag, _, places = chunked(tmp_path)
+    whole = Bag(bag)
+    assert len(list(whole.everything())) == 200
+    data = bytearray((bag / "drive.mcap").read_bytes())
+    data[places[0] : places[0] + 16] = b"\xff" * 16
+    (bag / "drive.mcap").write_bytes(data)
+    damaged = Bag(bag)
+    found = [(c.topic, logged) for c, logged, _ in damaged.everything()]
+    assert 50 < len(found) < 200 and found == sorted(found, key=lambda one: one[1])
+    assert {topic for topic, _ in found} == {"/image", "/own"}
+
+
+def test_an_sqlite_file_that_was_cut_off_gives_what_it_has_or_says_why_not(tmp_path):
+    noise = np.random.default_rng(8).integers(0, 256, (30, 60, 80, 3), np.uint8)
+    messages = [(at(i), image(n, at(i))) for i, n in enumerate(noise)]
+    bag = write_bag(tmp_path / "drive", {"/image": (IMAGE, messages)}, storage="sqlite3")
+    file = next(bag.glob("*.db3"))
+    whole = file.read_bytes()
+    for share in (0.9, 0.5, 0.01):
+        cut = tmp_path / f"cut_{share}.db3"
+        cut.write_bytes(whole[: int(len(whole) * share)])
+        try:
+            pictures, drive = seen(cut)
+        except SourceError as error:
+            assert str(cut) in str(error)
+            continue
+        assert len(pictures) < 30 and drive.notes
+        assert all(np.array_equal(p.frame.image, n) for p, n in zip(pictures, noise, strict=False))
