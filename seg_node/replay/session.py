@@ -88,7 +88,8 @@ class Replayer:
                 notes.insert(0, f"interrupted after {drive.seen} of {drive.length} messages")
             if self._truth_set is not None and not measure.scored:
                 outputs.problems.append("no frame has ground truth: do the stamps of images and labels agree?")
-            about = self._about(drive, measure, failed, [*notes, *outputs.problems], send)
+            facts = send.facts(len(measure.moments), len(failed), interrupted)
+            about = self._about(drive, failed, [*notes, *outputs.problems], facts)
             made = report.assemble(about, measure, worst)
             made |= {"interrupted": interrupted, "problems": outputs.problems}
             report.write(folder, made, worst.files)
@@ -105,11 +106,8 @@ class Replayer:
         with live.play(drive, plan.model, rate=plan.rate, progress=progress, **words) as played:
             yield _Live(played, drive, progress)
 
-    def _about(
-        self, drive: Drive, measure: Measure, failed: list[str], notes: list[str], send: "_Offline | _Live"
-    ) -> report.About:
+    def _about(self, drive: Drive, failed: list[str], notes: list[str], facts: dict[str, Any]) -> report.About:
         bag = {"path": str(drive.path), "title": drive.title, "topic": drive.topic, "messages": drive.length}
-        facts = send.facts(len(measure.moments), len(failed))
         return report.About(
             mode="live" if self.plan.live else "offline",
             model=self._card.name,
@@ -144,13 +142,14 @@ class _Offline:
     def __call__(self, watchers: Sequence[Watcher]) -> list[str]:
         return offline.run(self._segmenter, self._drive, watchers, self._progress)
 
-    def facts(self, out: int, failed: int) -> dict[str, Any]:
+    def facts(self, out: int, failed: int, interrupted: bool) -> dict[str, Any]:
         """Return what the report says of frames and runtime."""
-        seen = self._drive.seen
-        dropped = {"bad_image": seen - out - failed, "inference_failed": failed}
+        # a bag that is damaged up to its end has messages that nobody has seen
+        came = self._drive.seen if interrupted else max(self._drive.seen, self._drive.length)
+        dropped = {"bad_image": came - out - failed, "inference_failed": failed}
         runtime = self._runtime
         return {
-            "frames": {"in": seen, "out": out, "dropped": dropped},
+            "frames": {"in": came, "out": out, "dropped": dropped},
             "runtime": runtime.name,
             "device": runtime.device,
             "precision": runtime.precision,
@@ -166,8 +165,8 @@ class _Live:
     def __call__(self, watchers: Sequence[Watcher]) -> list[str]:
         return live.run(self._played, self._drive, watchers, self._progress)
 
-    def facts(self, out: int, failed: int) -> dict[str, Any]:
-        del out, failed  # the node has counted
+    def facts(self, out: int, failed: int, interrupted: bool) -> dict[str, Any]:
+        del out, failed, interrupted  # the node has counted
         node = self._played.node
         return {
             "frames": {**self._played.frames(), "fps": self._played.fps()},
