@@ -26,7 +26,7 @@ PALETTE = [
 ]  # fmt: skip
 TOPIC = "/camera/front/image_raw"
 _SHARES = np.array([0.17, 0.24, 0.01, 0.29, 0.06, 0.12, 0.01, 0.02, 0.06, 0.01, 0.01])
-_IOU = np.array([0.91, 0.8, 0.22, 0.93, 0.74, 0.72, 0.31, 0.26, 0.79, 0.41, None], object)
+_IOU = np.array([0.91, 0.8, None, 0.93, 0.74, 0.72, 0.31, 0.26, 0.79, 0.41, 0.22], object)
 STAGES = {"decode": 1.4, "resize": 0.8, "infer": 14.0, "restore": 0.6}
 
 
