@@ -37,6 +37,7 @@ setup(
     maintainer_email="maintainers@example.org",
     license="Apache-2.0",
     packages=find_packages(include=[PACKAGE, PACKAGE + ".*"]),
+    package_data={"seg_node.replay": ["page.css", "page.js"]},
     data_files=installed_files(),
     install_requires=["setuptools", "numpy", "PyYAML"],  # and OpenCV: a robot has its own build
     extras_require={

@@ -46,6 +46,14 @@ def camvid() -> Path:
 
 
 @pytest.fixture
+def real_bags() -> Path:
+    folder = data_folder() / "bags"
+    if not folder.is_dir():
+        pytest.skip(f"no recordings at {folder}; set SEG_NODE_DATA to the folder that holds bags/")
+    return folder
+
+
+@pytest.fixture
 def write_card(tmp_path: Path):
     """Return a function that writes a card from changes and returns its folder."""
 

@@ -24,9 +24,13 @@ ALLOWED = {
     "evaluation": (CORE | {"datasets", "pipeline", "runtimes"}, {"numpy", "cv2", "av"}),
     "ros": (CORE | {"pipeline", "runtimes", "sources", "evaluation"}, None),
     "demo": (CORE | {"evaluation", "sources"}, {"rich", "yaml"}),
+    "replay": (
+        CORE | {"datasets", "sources", "pipeline", "runtimes", "evaluation", "demo"},
+        {"numpy", "cv2", "av", "rosbags", "rich", "yaml"},
+    ),
     "commands": (
         CORE
-        | {"datasets", "runtimes", "training", "exporters", "evaluation", "pipeline", "sources", "demo"}
+        | {"datasets", "runtimes", "training", "exporters", "evaluation", "pipeline", "sources", "demo", "replay"}
         | {"networks", "importing"},
         None,
     ),
@@ -36,6 +40,9 @@ VENDORS = {
     "runtimes/onnx.py": (set(), {"onnxruntime"}),
     "runtimes/openvino.py": (set(), {"openvino"}),
     "evaluation/flops.py": (set(), {"torch"}),
+    "replay/rerun_file.py": (set(), {"rerun"}),
+    "replay/spread.py": (set(), {"ray"}),
+    "replay/bag_names.py": (set(), {"fsspec"}),
     "evaluation/papers.py": ({"networks"}, {"torch"}),
 }
 ROBOT = [
@@ -100,7 +107,7 @@ def test_only_ros_imports_rclpy(path: Path) -> None:
 
 
 def test_messages_import_no_rclpy() -> None:
-    assert not {name for name in imports(PACKAGE / "ros" / "messages.py") if name.split(".")[0] == "rclpy"}
+    assert not {name for name in imports(PACKAGE / "pipeline" / "messages.py") if name.split(".")[0] == "rclpy"}
 
 
 @pytest.mark.parametrize("path", ROBOT, ids=short)

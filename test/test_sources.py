@@ -237,21 +237,29 @@ def test_compressed_messages_of_a_bag_that_lost_its_metadata(tmp_path):
     assert first(open_source(str(file)))[0].message == image_cdr("rgb8")
 
 
-@pytest.mark.parametrize("whole", [0, 3])
-def test_a_damaged_bag_gives_what_comes_before_the_damage(tmp_path, whole):
+@pytest.mark.parametrize("lost", [[0], [3], [1, 2]])
+@pytest.mark.parametrize("metadata", [True, False])
+def test_a_damaged_message_is_left_out_and_the_others_are_not(tmp_path, lost, metadata):
     file = small_bag(tmp_path / "drive", count=5, mode="MESSAGE")
     data = file.read_bytes()
     parts = data.split(b"\x28\xb5\x2f\xfd")  # where zstd begins
     assert len(parts) == 6
-    parts[whole + 1] = b"\xff" * 12 + parts[whole + 1][12:]
+    for index in lost:
+        parts[index + 1] = b"\xff" * 12 + parts[index + 1][12:]
     file.write_bytes(b"\x28\xb5\x2f\xfd".join(parts))
+    if not metadata:
+        (tmp_path / "drive" / "metadata.yaml").unlink()
     source = open_source(str(tmp_path / "drive"))
-    assert "/image is damaged" in source.notes[0]
-    if whole:
-        assert len(list(source.shots())) == whole
-    else:
-        with pytest.raises(SourceError, match="no frame in it can be read"):
-            first(source)
+    assert [shot.message for shot in source.shots()] == [image_cdr("rgb8")] * (5 - len(lost))
+    assert any("/image is damaged" in note for note in source.notes)
+
+
+def test_a_bag_of_nothing_but_damage_ends(tmp_path):
+    file = small_bag(tmp_path / "drive", count=2, mode="MESSAGE")
+    parts = file.read_bytes().split(b"\x28\xb5\x2f\xfd")
+    file.write_bytes(b"\x28\xb5\x2f\xfd".join([parts[0], *(b"\xff" * 12 + part[12:] for part in parts[1:])]))
+    with pytest.raises(SourceError, match="no frame in it can be read"):
+        first(open_source(str(tmp_path / "drive")))
 
 
 @pytest.mark.parametrize("bag", ["mcap"], indirect=True)

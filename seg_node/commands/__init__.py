@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     subcommands = parser.add_subparsers(dest="command", metavar="SUBCOMMAND", required=True)
     for file in plugins.names(__name__):
         module = plugins.load(__name__, file)
-        name = file.rstrip("_")  # import_: the name alone is a word of Python
+        name = file.rstrip("_").replace("_", "-")  # import_: the name alone is a word of Python
         text = module.__doc__ or ""
         sub = subcommands.add_parser(
             name, help=text.splitlines()[0], description=text, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -1,4 +1,4 @@
-"""Draws surfaces and sprites in perspective, colour and label with one mask; knows no traffic.
+"""Draws surfaces and sprites in perspective, colour, label and depth with one mask; knows no traffic.
 
 Coordinates: z metres ahead of the camera along the road, u metres right of the road's middle,
 h metres up. The road bends: `bend(z)` is how far its middle lies right of the camera's axis at z.
@@ -15,6 +15,7 @@ from seg_node.datasets import _street_textures as textures
 
 NEAR = 1.2  # metres; nothing nearer is drawn
 FAR = 150.0  # metres; the skyline stands here
+FOCAL = 0.9  # of the width
 ROAD, PAVEMENT = 3, 4
 
 Point = tuple[float, float, float]  # z, u, h
@@ -31,12 +32,21 @@ class Canvas:
     """One frame in the making."""
 
     def __init__(
-        self, size: tuple[int, int], camera_height: float, horizon: float, bend: Bend, light: float, haze: float
+        self,
+        size: tuple[int, int],
+        camera_height: float,
+        horizon: float,
+        bend: Bend,
+        light: float,
+        haze: float,
+        deep: bool = False,
     ) -> None:
+        """``deep``: keep depth too, which costs time and changes no pixel."""
         self.height, self.width = size
-        self.image = np.empty((*size, 3), np.uint8)
+        self.image = np.full((*size, 3), 205, np.uint8)  # haze, where a gap stays between skyline and ground
         self.label = np.zeros(size, np.uint8)
-        self.focal = 0.9 * self.width
+        self.depth = np.full(size, np.inf, np.float32) if deep else None  # z of what a pixel shows; infinite: sky
+        self.focal = FOCAL * self.width
         self.unit = self.width / 480.0  # sizes below are told in pixels of a 480 pixel wide image
         self.camera_height, self.horizon, self.bend = camera_height, horizon, bend
         self.light, self.haze = light, haze  # gain of the scene; share of haze at FAR
@@ -83,7 +93,7 @@ class Canvas:
             for picture, flag in zip(textures.skyline(index), (cv2.INTER_LINEAR, cv2.INTER_NEAREST), strict=True)
         )
         colour = cv2.convertScaleAbs(colour, alpha=0.6 * self.light, beta=70)
-        self._stamp(colour, (label > 0).astype(np.uint8), slice(top, bottom), slice(0, self.width), label)
+        self._stamp(colour, (label > 0).astype(np.uint8), slice(top, bottom), slice(0, self.width), label, FAR)
 
     def ground(
         self,
@@ -106,6 +116,8 @@ class Canvas:
         aside = np.abs(u)
         on_road = aside < half_width
         self.label[first:] = np.where(on_road, np.uint8(ROAD), np.uint8(PAVEMENT))
+        if self.depth is not None:
+            self.depth[first:] = z[:, None]
         per_metre = textures.PIXELS_PER_METRE
         road_start = per_metre * textures.PAVEMENT_METRES + textures.GAP
         stretch = per_metre * textures.ROAD_METRES / 2 / half_width
@@ -145,14 +157,22 @@ class Canvas:
         cv2.multiply(out, cv2.merge([light, light, light]), dst=out, scale=1 / 128)
 
     def _stamp(
-        self, colour: np.ndarray, mask: np.ndarray, rows: slice, columns: slice, value: int | np.ndarray
+        self,
+        colour: np.ndarray,
+        mask: np.ndarray,
+        rows: slice,
+        columns: slice,
+        value: int | np.ndarray,
+        z: float | np.ndarray,
     ) -> None:
-        """Write colour and class where the mask is set: the only place that does both."""
+        """Write colour, class and depth where the mask is set: the only place that does all."""
         view = self.image[rows, columns]
         cv2.copyTo(colour, mask, view)
         if isinstance(value, int):
             value = np.full(mask.shape, value, np.uint8)
         cv2.copyTo(value, mask, self.label[rows, columns])
+        if self.depth is not None:
+            cv2.copyTo(np.broadcast_to(np.float32(z), mask.shape).copy(), mask, self.depth[rows, columns])
 
     def quad(
         self,
@@ -200,7 +220,8 @@ class Canvas:
         else:
             mask = cv2.warpPerspective(mask_levels[number], matrix, size, flags=cv2.INTER_LINEAR)
             cv2.threshold(mask, 127, 255, cv2.THRESH_BINARY, dst=mask)
-        self._stamp(colour, mask, slice(y0, y1), slice(x0, x1), value)
+        z = 0.0 if self.depth is None else _depth_of_plane(points - shift, [c[0] for c in corners], mask.shape)
+        self._stamp(colour, mask, slice(y0, y1), slice(x0, x1), value, z)
 
     def sprite(
         self,
@@ -249,7 +270,7 @@ class Canvas:
             if presence < 0.5:
                 cv2.copyTo(colour, mask, self.image[rows, columns])
                 return
-        self._stamp(colour, mask, rows, columns, value)
+        self._stamp(colour, mask, rows, columns, value, z)
 
     def shows(self, z: float, size: float, least: float) -> bool:
         """Whether `size` metres at z reach `least` pixels of a 480 pixel wide image."""
@@ -273,3 +294,18 @@ class Canvas:
         )
         view = self.image[y0:y1, x0:x1]
         cv2.multiply(view, cv2.merge([dark, dark, dark]), dst=view, scale=1 / 255)
+
+
+def _depth_of_plane(points: np.ndarray, z: Sequence[float], shape: tuple[int, ...]) -> float | np.ndarray:
+    """Depth of a flat surface at every pixel of ``shape``, float32 (H, W); a number where it faces the camera.
+
+    ``points``: its corners in pixels, (n, 2); ``z``: theirs. One over z is linear in the pixels of a plane.
+    """
+    near, far = min(z), max(z)
+    if far - near < 1e-6:
+        return near
+    ones = np.ones(len(z))
+    (across, down, constant), *_ = np.linalg.lstsq(np.column_stack([points, ones]), 1 / np.array(z), rcond=None)
+    height, width = shape
+    inverse = (constant + down * (np.arange(height)[:, None] + 0.5)) + across * (np.arange(width) + 0.5)
+    return (1 / np.clip(inverse, 1 / far, 1 / near)).astype(np.float32)

@@ -15,11 +15,12 @@ import numpy as np
 
 from seg_node.datasets import Sample
 from seg_node.datasets import _street_textures as textures
-from seg_node.datasets._street_canvas import Canvas, Metres
+from seg_node.datasets._street_canvas import FOCAL, Canvas, Metres
 from seg_node.datasets._street_layout import Layout, unit
 
 LABEL_SET = "camvid11"
 SIZE = (360, 480)  # height, width of a frame where none is asked for
+HORIZON = 0.47  # of the height, where the camera does not pitch
 SPLITS = {"train": (1, 1000), "val": (2, 100), "test": (3, 100)}  # its number, samples
 
 
@@ -54,6 +55,30 @@ class Street:
 
     def render(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Frame `index`: image uint8 (H, W, 3) in BGR and label uint8 (H, W)."""
+        canvas = self._draw(index, deep=False)
+        return self._expose(canvas.image, index, index / self.frames_per_second), canvas.label
+
+    def render_with_depth(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Frame `index`: the image and label of `render`, and depth float32 (H, W) in metres along the camera's axis.
+
+        Sky is infinitely far. The depth is that of the geometry that is drawn: the ground, walls and cars as planes,
+        people, trees and posts as pictures that face the camera. It fits the pinhole of `camera_matrix`.
+        """
+        canvas = self._draw(index, deep=True)
+        assert canvas.depth is not None
+        return self._expose(canvas.image, index, index / self.frames_per_second), canvas.label, canvas.depth
+
+    def camera_matrix(self) -> np.ndarray:
+        """Focal lengths and centre in pixels, float (3, 3), as a calibration has them: (0, 0) is a pixel's middle.
+
+        The camera of a moving car pitches a little (0.26 degrees at most); this is the pinhole in its mean position.
+        """
+        height, width = self.size
+        focal = FOCAL * width
+        return np.array([[focal, 0, width / 2 - 0.5], [0, focal, HORIZON * height - 0.5], [0, 0, 1]])
+
+    def _draw(self, index: int, deep: bool) -> Canvas:
+        """What the camera sees, before it exposes it."""
         time = index / self.frames_per_second
         layout, (height, width) = self._layout, self.size
         # Speed swells by a fifth; its integral keeps the place a plain function of time.
@@ -70,16 +95,16 @@ class Street:
             return ahead - at - (slope + yaw) * z - sway
 
         pitch = 0.0025 * math.sin(5.1 * time) + 0.002 * math.sin(1.7 * time + 1)
-        horizon = height * 0.47 + 0.9 * width * pitch
+        horizon = height * HORIZON + FOCAL * width * pitch
         light = 1 + 0.10 * math.sin(0.21 * time + self._phase) + 0.05 * math.sin(0.83 * time)
-        canvas = Canvas(self.size, self._camera_height, horizon, bend, light, self._haze)
-        turn = -0.9 * width * (slope + yaw)
+        canvas = Canvas(self.size, self._camera_height, horizon, bend, light, self._haze, deep)
+        turn = -FOCAL * width * (slope + yaw)
         canvas.sky(self._sky, 6.0 * time + 300 * self._phase, turn)
         canvas.skyline(self._skyline, turn)
         canvas.ground(self._ground, layout.half_width, s, self._tile, self._shade)
         for draw in layout.things(s, time):
             draw(canvas)
-        return self._expose(canvas.image, index, time), canvas.label
+        return canvas
 
     def _tile(self, n: int) -> int:
         """Which ground tile lies at the n-th place: plain ones twice as often."""

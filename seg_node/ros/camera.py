@@ -76,7 +76,7 @@ class Camera:
 
     def _prepare(self, shot: Shot) -> Any:
         """Do what can be done before the moment of exposure."""
-        from seg_node.ros.messages import fill_image
+        from seg_node.pipeline.messages import fill_image
 
         if shot.image is None:
             return None
@@ -84,7 +84,7 @@ class Camera:
         return fill_image(message, shot.image, message.header, "bgr8")
 
     def _send(self, shot: Shot, message: Any) -> None:
-        from seg_node.ros.messages import fill_image
+        from seg_node.pipeline.messages import fill_image
         from seg_node.sources.cdr import restamp
 
         now = self._node.get_clock().now()

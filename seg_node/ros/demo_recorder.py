@@ -121,7 +121,7 @@ def _decoder(recorder: Recorder, compressed: bool) -> Any:
     """Return a function: recorded bytes -> uint8 (H, W, 3) BGR, or None where they are no image."""
     from rclpy.serialization import deserialize_message
 
-    from seg_node.ros.messages import MessageError, compressed_to_frame, to_frame
+    from seg_node.pipeline.messages import MessageError, compressed_to_frame, to_frame
 
     def decode(message: bytes) -> Optional[np.ndarray]:
         try:

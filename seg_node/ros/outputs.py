@@ -12,9 +12,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from seg_node.label_set import LabelSet
 from seg_node.pipeline.frame import Frame
+from seg_node.pipeline.messages import fill_image
 from seg_node.pipeline.overlay import Overlay
 from seg_node.pipeline.segmenter import Segmentation
-from seg_node.ros.messages import fill_image
 from seg_node.ros.parameters import Settings
 
 try:

@@ -8,10 +8,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from seg_node.pipeline.frame import Frame
+from seg_node.pipeline.messages import compressed_to_frame, to_frame
 from seg_node.pipeline.segmenter import Segmentation
 from seg_node.ros.cloud import CloudOutput
 from seg_node.ros.health import Condition, Health
-from seg_node.ros.messages import compressed_to_frame, to_frame
 from seg_node.ros.outputs import Outputs
 from seg_node.ros.parameters import Settings
 from seg_node.ros.topic_facts import info_qos, is_latched

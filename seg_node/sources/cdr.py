@@ -18,6 +18,17 @@ def restamp(message: bytes, nanoseconds: int) -> bytes:
     return bytes(copy)
 
 
+def stamp_of(message: bytes) -> int:
+    """Return the header's stamp, ns. Raises struct.error or IndexError if the message is too short."""
+    seconds, nanoseconds = struct.unpack_from(_order(message) + "iI", message, 4)
+    return int(seconds) * 10**9 + int(nanoseconds)
+
+
+def frame_of(message: bytes) -> str:
+    """Return the header's frame_id. Raises struct.error or IndexError if the message is too short."""
+    return _text(message, _order(message), 12)[0]  # behind the CDR header and the stamp
+
+
 def _text(message: bytes, order: str, at: int) -> tuple[str, int]:
     """Return the string at a 4-aligned offset, and the next 4-aligned offset."""
     (length,) = struct.unpack_from(order + "I", message, at)

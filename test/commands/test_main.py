@@ -15,7 +15,7 @@ def run(*words: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-m", "seg_node", *words], capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize("name", [name.rstrip("_") for name in plugins.names(commands.__name__)])
+@pytest.mark.parametrize("name", [name.rstrip("_").replace("_", "-") for name in plugins.names(commands.__name__)])
 def test_every_subcommand_teaches_with_an_example(name: str, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as stop:
         commands.main([name, "--help"])

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 
@@ -94,3 +95,62 @@ def test_the_drive_does_not_repeat():
     street = Street(6, SMALL)
     labels = [street.render(900 * k)[1] for k in range(5)]
     assert all((labels[0] != label).mean() > 0.02 for label in labels[1:])
+
+
+@pytest.mark.parametrize("size", [(32, 32), (97, 131), (360, 480), (480, 200), (720, 1280)])
+@pytest.mark.parametrize("seed", [1, 5])
+def test_depth_changes_no_pixel_and_sky_alone_has_none(size, seed):
+    street = Street(seed, size)
+    for index in (0, 77):
+        image, label, depth = street.render_with_depth(index)
+        assert np.array_equal(image, street.render(index)[0]) and np.array_equal(label, street.render(index)[1])
+        assert depth.shape == size and depth.dtype == np.float32
+        assert np.array_equal(np.isinf(depth), label == 0)
+        assert depth.min() > 0.5 and depth[label != 0].max() <= 180.1
+
+
+def test_every_pixel_is_drawn(monkeypatch):
+    """Between skyline and ground there may be a gap: what lay in memory must not show through it."""
+    empty = np.empty
+
+    def render(rubbish):
+        def filled(*shape, **options):
+            array = empty(*shape, **options)
+            array.fill(rubbish)
+            return array
+
+        monkeypatch.setattr(np, "empty", filled)
+        return Street(1, (720, 1280)).render(0)[0]
+
+    assert np.array_equal(render(0), render(255))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_ground_lies_flat_below_the_calibrated_camera(seed):
+    street = Street(seed)
+    for index in (0, 333, 2000):
+        _, label, depth = street.render_with_depth(index)
+        matrix = street.camera_matrix()
+        rows = np.arange(label.shape[0])[:, None] - matrix[1, 2]
+        below = (rows * depth / matrix[1, 1])[label == 3]  # metres, of every pixel of road
+        camera_height = street._camera_height
+        pitch = 0.0046 * depth[label == 3]  # the camera's, which a calibration does not know
+        assert np.all(np.abs(below - camera_height) < pitch + 0.01)
+
+
+def test_people_stand_where_their_feet_are():
+    wrong, seen = [], 0
+    for seed in range(12):
+        _, label, depth = Street(seed).render_with_depth(100 * seed)
+        count, parts, boxes, _ = cv2.connectedComponentsWithStats((label == 9).astype(np.uint8))
+        for part in range(1, count):
+            left, top, width, height, _ = boxes[part]
+            foot = top + height
+            inside = left > 0 and left + width < label.shape[1] and foot < label.shape[0] - 1
+            under = np.flatnonzero(parts[foot - 1] == part)
+            if not inside or height < 20 or label[foot, under[0]] not in (3, 4):
+                continue  # cut off, or hidden behind something
+            seen += 1
+            wrong.append(abs(float(depth[foot, under[0]]) / float(depth[foot - 1, under[0]]) - 1))
+    assert seen > 10
+    assert max(wrong) < 0.06

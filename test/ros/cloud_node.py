@@ -20,9 +20,9 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn  # noqa: E40
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
+from seg_node.pipeline.messages import fill_image, to_frame  # noqa: E402
 from seg_node.pipeline.segmenter import Segmentation  # noqa: E402
 from seg_node.ros.cloud import CloudOutput  # noqa: E402
-from seg_node.ros.messages import fill_image, to_frame  # noqa: E402
 
 
 class CloudNode(LifecycleNode):

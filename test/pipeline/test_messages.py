@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from seg_node.ros.messages import ENCODINGS, MessageError, compressed_to_frame, fill_image, to_frame
+from seg_node.pipeline.messages import ENCODINGS, MessageError, compressed_to_frame, fill_image, to_frame
 
 HEADER = SimpleNamespace(stamp=SimpleNamespace(sec=3, nanosec=25), frame_id="camera")
 # BT.601, limited range: (Y, U, V) and the BGR they mean

@@ -1,0 +1,89 @@
+"""What the results of a drive amount to, frame by frame: scores, agreement, shares of the classes.
+
+All is counted in the model's label set; ground truth in another order of classes is brought into it. Knows no files.
+"""
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from seg_node.evaluation.confusion import Confusion, Scores
+from seg_node.label_set import LabelSet
+from seg_node.pipeline.segmenter import Segmenter
+from seg_node.replay.motion import Consistency
+from seg_node.replay.offline import Result
+
+
+class Measure:
+    """A watcher; ``moments`` has an entry for each frame, with the keys of report.json."""
+
+    def __init__(self, labels: LabelSet, truth_set: LabelSet | None = None, against: Segmenter | None = None) -> None:
+        """``labels``: the model's; ``truth_set``: of the ground truth; ``against``: another model to compare with.
+
+        Raises ValueError where these do not name the same classes.
+        """
+        self.labels, self.moments = labels, list[dict[str, Any]]()
+        self.scored = 0  # frames with ground truth
+        self.confusion = Confusion(labels.class_count) if truth_set else None
+        self.confusion_against = Confusion(labels.class_count) if against else None
+        self._own = labels.to(labels)  # a void class becomes 255
+        self._truth_ids = truth_set.to(labels) if truth_set else None
+        self._against = against
+        self._against_ids = against.label_set.to(labels) if against else None
+        self._consistency = Consistency()
+        self._start: tuple[int, int] | None = None  # stamp, logged
+
+    def see(self, result: Result) -> None:
+        labels = cv2.LUT(result.labels, self._own)
+        score = self._score(result.picture.truth, labels)
+        against = self._compare(result, labels)
+        agreement = self._consistency.add(result.picture.frame, result.labels)
+        counts = np.bincount(result.labels.ravel(), minlength=256)[: self.labels.class_count]
+        self.moments.append(
+            {
+                "index": result.picture.index,
+                "stamp": result.picture.stamp,
+                "elapsed": round(self._elapsed(result), 6),
+                "ms": {stage: round(value, 3) for stage, value in result.milliseconds.items()},
+                "miou": number(score.miou) if score else None,
+                "accuracy": number(score.pixel_accuracy) if score else None,
+                "agreement": number(agreement),
+                "against": number(against),
+                "shares": [round(float(share), 6) for share in counts / result.labels.size],
+            }
+        )
+
+    def close(self) -> None:
+        pass
+
+    def _elapsed(self, result: Result) -> float:
+        """Return seconds since the first frame: by stamp, or by time of recording where there is no stamp."""
+        picture = result.picture
+        self._start = self._start or (picture.stamp, picture.logged)
+        now, start = (picture.stamp, self._start[0]) if picture.stamp > 0 else (picture.logged, self._start[1])
+        return (now - start) / 1e9
+
+    def _score(self, truth: np.ndarray | None, labels: np.ndarray) -> Scores | None:
+        if truth is None or self.confusion is None or self._truth_ids is None:
+            return None
+        frame = Confusion(self.labels.class_count)
+        frame.add(cv2.LUT(truth, self._truth_ids), labels)
+        self.confusion.matrix += frame.matrix
+        self.scored += 1
+        return frame.scores()
+
+    def _compare(self, result: Result, labels: np.ndarray) -> float | None:
+        """Return the share of pixels on which both models say the same, where the other says anything."""
+        if self._against is None or self.confusion_against is None or self._against_ids is None:
+            return None
+        other = cv2.LUT(self._against.segment(result.picture.frame).labels, self._against_ids)
+        frame = Confusion(self.labels.class_count)
+        frame.add(other, labels)
+        self.confusion_against.matrix += frame.matrix
+        return frame.scores().pixel_accuracy
+
+
+def number(value: float | None, digits: int = 5) -> float | None:
+    """Return a share as a report holds it: rounded, NaN as None."""
+    return None if value is None or np.isnan(value) else round(float(value), digits)
