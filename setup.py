@@ -45,6 +45,8 @@ setup(
         "openvino": ["openvino"],
         "torch": ["torch"],
         "demo": ["av", "rich", "rosbags"],
+        "replay": ["av", "rich", "rosbags", "rerun-sdk"],
+        "ray": ["ray>=2.9", "fsspec"],
         "train": [
             "opencv-python-headless",
             "torch",

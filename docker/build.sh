@@ -12,7 +12,7 @@ ros2 pkg prefix "$RMW_IMPLEMENTATION" || {
     exit 1
 }
 if python3 -c 'import cv2' 2> /dev/null; then
-    python3 -c 'import seg_node.ros.segmentation_node'
+    python3 -c 'import seg_node.ros.process'
 else
     echo "seg_node: OpenCV does not load while building (JetPack 4 brings CUDA at run time): the node was not tried" >&2
 fi

@@ -7,6 +7,7 @@ The time lines are ``stamp`` (the images' own) and ``frame``. Opens with ``rerun
 """
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from seg_node.replay.offline import Result
 
 _QUALITY = 85
 _STAGES = ("total", "infer")  # whose latency is shown first; the others are there to be chosen
+_PATIENCE = 60.0  # seconds for the last frames to reach the disk
+_ROOM = 64 << 20  # bytes; Rerun's own writer never comes back from a disk that is full
 
 
 class RerunFile:
@@ -71,7 +74,10 @@ class RerunFile:
         )
 
     def see(self, result: Result) -> None:
-        """Add a frame. Raises ValueError for an image that has no JPEG."""
+        """Add a frame. Raises ValueError for an image that has no JPEG, OSError where the disk is nearly full."""
+        free = shutil.disk_usage(self.path.parent).free
+        if free < _ROOM:
+            raise OSError(f"{self.path}: cannot be written; is there room? ({free >> 20} MB are left on that disk)")
         rr, stream, picture = self._rr, self._stream, result.picture
         moment = picture.stamp or picture.logged  # a camera without a clock stamps 0
         stream.set_time("stamp", timestamp=np.datetime64(moment, "ns"))
@@ -105,7 +111,7 @@ class RerunFile:
     def close(self) -> None:
         """Give the file its name. Raises OSError where it could not be written."""
         try:
-            self._stream.flush()
+            self._stream.flush(timeout_sec=_PATIENCE)
             self._stream.disconnect()
         except RuntimeError as error:  # its writer stopped
             self.partial.unlink(missing_ok=True)

@@ -130,7 +130,7 @@ def _swept(folders: Iterable[Path]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _cluster(say: Say) -> Iterator[Any]:
-    """Join the cluster that RAY_ADDRESS names or that runs here, or else make this machine one."""
+    """Join the cluster that RAY_ADDRESS names ("auto": the one that runs here), or make this machine one."""
     try:
         import ray  # type: ignore[import-not-found,unused-ignore]
     except ImportError as error:
@@ -142,12 +142,10 @@ def _cluster(say: Say) -> Iterator[Any]:
     paths = [str(Path(seg_node.__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     options["runtime_env"] = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, paths))}}
-    try:
-        ray.init(address=os.environ.get("RAY_ADDRESS") or "auto", **options)
-    except ConnectionError:
-        if os.environ.get("RAY_ADDRESS"):
-            raise
-        ray.init(address="local", include_dashboard=False, **options)
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    if address == "local":
+        options["include_dashboard"] = False
+    ray.init(address=address, **options)
     try:
         resources = ray.cluster_resources()
         nodes = sum(node["Alive"] for node in ray.nodes())

@@ -1,8 +1,10 @@
 """The Rerun recording, read back with Rerun's own reader."""
 
 import os
+import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -116,34 +118,13 @@ def test_rerun_itself_finds_it_whole(rerun, drive, tmp_path):
     assert entry.recording_id == "street.mcap /camera/image_raw/compressed"
 
 
-FULL = """
-import resource, signal, sys
-from pathlib import Path
-import numpy as np
-from seg_node.label_set import load_label_set
-from seg_node.replay.drive import Drive
-from seg_node.replay.offline import Result
-from seg_node.replay.rerun_file import RerunFile
-labels = load_label_set("camvid11")
-with Drive(Path(sys.argv[1])) as drive:
-    recording = RerunFile(Path(sys.argv[2]), drive, labels)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-    for picture in drive.pictures():
-        noise = np.random.default_rng(0).integers(0, 11, picture.frame.image.shape[:2], np.uint8)
-        recording.see(Result(picture, noise, None, {"total": 1.0}))
-    try:
-        recording.close()
-    except OSError as error:
-        sys.exit(f"OSError: {error}")
-"""
-
-
-def test_without_room_it_says_so(rerun, drive, tmp_path):
-    command = [sys.executable, "-c", FULL, str(drive.path), str(tmp_path / "a.rrd")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1 and f"OSError: {tmp_path / 'a.rrd'}: cannot be written" in done.stderr
-    assert os.listdir(tmp_path) == ["street.mcap"]
+def test_before_the_disk_is_full_it_says_so(rerun, drive, tmp_path, monkeypatch):
+    recording = RerunFile(tmp_path / "a.rrd", drive, LABELS)
+    picture = next(iter(drive.pictures()))
+    recording.see(guess(picture))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=3 << 20))
+    with pytest.raises(OSError, match=r"a\.rrd: cannot be written; is there room\? \(3 MB are left"):
+        recording.see(guess(picture))
 
 
 def test_without_the_library_it_says_what_to_install(drive, tmp_path, monkeypatch):

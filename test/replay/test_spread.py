@@ -30,7 +30,7 @@ from pathlib import Path
 from seg_node.replay import many
 from seg_node.replay.session import Plan
 if __name__ == "__main__":
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False,
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False,
              runtime_env={{"env_vars": {{"PYTHONPATH": {root!r}}}}})
     plan = Plan("rdsnet_camvid", label={label!r}, runtime="onnx", outputs=())
     done = many.on_ray(plan, sys.argv[2:], Path(sys.argv[1]))
