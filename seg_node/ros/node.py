@@ -25,6 +25,7 @@ from seg_node.ros.health import DROPS, OK, Condition
 from seg_node.ros.jetson import JetsonFigures
 from seg_node.ros.outputs import LabelNames
 from seg_node.ros.stream import Arrival, Stream
+from seg_node.ros.transport import trim_malloc
 from seg_node.ros.turns import Turns
 
 _HUNG = 10.0  # seconds after which a transition gives an inference up
@@ -118,6 +119,7 @@ class SegmentationNode(LifecycleNode):
             engine.close()
         elif old is not None:
             old.close()
+            trim_malloc()
             self.get_logger().info("{} has taken over from {}".format(_title(engine), _title(old)))
         elif self.settings.autostart and self.executor is not None:  # what a broken model kept it from at start
             self.executor.create_task(self.trigger_activate)

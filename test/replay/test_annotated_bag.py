@@ -10,7 +10,6 @@ import pytest
 
 pytest.importorskip("rosbags", reason="bags need rosbags")
 from cards import card_table
-from conftest import data_folder
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
@@ -256,16 +255,9 @@ def test_the_whole_way_with_a_runtime(tmp_path, write_card):
 # --- recordings of real robots --------------------------------------------------------------------------------------
 
 
-def recorded(name: str) -> Path:
-    path = data_folder() / "bags" / name
-    if not path.exists():
-        pytest.skip(f"no {path}: set SEG_NODE_DATA to the folder of real test data")
-    return path
-
-
 @pytest.mark.parametrize("out", ["new.mcap", "new"])
-def test_a_recording_with_thirty_topics_keeps_them_all(tmp_path, out):
-    source = recorded("camera_mixed.mcap")
+def test_a_recording_with_thirty_topics_keeps_them_all(real_bags, tmp_path, out):
+    source = real_bags / "camera_mixed.mcap"
     bag = annotate(source, tmp_path / out)
     before, after = raw(source), raw(tmp_path / out)
     assert len(before) == 32 and bag.notes == []
@@ -277,9 +269,9 @@ def test_a_recording_with_thirty_topics_keeps_them_all(tmp_path, out):
             assert known[connection.topic].msgdef == connection.msgdef and known[connection.topic].ext == connection.ext
 
 
-def test_a_recording_with_thirty_topics_is_valid_for_the_formats_own_library(tmp_path):
+def test_a_recording_with_thirty_topics_is_valid_for_the_formats_own_library(real_bags, tmp_path):
     mcap = pytest.importorskip("mcap.reader", reason="pip install mcap, the format's own library")
-    annotate(recorded("camera_mixed.mcap"), tmp_path / "new.mcap")
+    annotate(real_bags / "camera_mixed.mcap", tmp_path / "new.mcap")
     with open(tmp_path / "new.mcap", "rb") as file:
         reader = mcap.make_reader(file, validate_crcs=True)
         summary = reader.get_summary()
@@ -289,8 +281,8 @@ def test_a_recording_with_thirty_topics_is_valid_for_the_formats_own_library(tmp
     assert b"VisionClass[] class_map" in schemas[messages.LABEL_INFO].data
 
 
-def test_a_recording_of_2019_gets_the_names_and_definitions_of_today(tmp_path):
-    source = recorded("camera_2019_schema.db3")
+def test_a_recording_of_2019_gets_the_names_and_definitions_of_today(real_bags, tmp_path):
+    source = real_bags / "camera_2019_schema.db3"
     annotate(source, tmp_path / "new", "/image")
     before, after = raw(source), raw(tmp_path / "new")
     assert ("/image", "sensor_msgs/Image") in before
