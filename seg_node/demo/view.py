@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 _STAGES = {
-    "age": "waiting, camera to node",
+    "age": "camera to node",
+    "wait": "waiting its turn",
     "decode": "decode message",
     "resize": "resize to network",
     "infer": "network",
@@ -19,7 +20,10 @@ _CAUSES = {
     "newer_frame": "a newer frame came",
     "too_old": "too old",
     "bad_image": "bad image",
+    "max_rate": "over max_rate",
     "inference_failed": "inference failed",
+    "publish_failed": "publishing failed",
+    "stopped": "stopped before its turn",
     "transport": "lost on the way",
 }
 

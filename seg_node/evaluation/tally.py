@@ -16,8 +16,9 @@ from seg_node.evaluation.background import Background
 from seg_node.evaluation.confusion import Confusion
 from seg_node.label_set import LabelSet
 
-CAUSES = ("newer_frame", "too_old", "bad_image", "inference_failed")  # the node's; "transport" is ours
-STAGES = ("age", "decode", "resize", "infer", "restore", "overlay", "publish", "total")
+# the node's; "transport" is ours
+CAUSES = ("newer_frame", "too_old", "max_rate", "bad_image", "inference_failed", "publish_failed", "stopped")
+STAGES = ("age", "wait", "decode", "resize", "infer", "restore", "overlay", "publish", "total")
 PERCENTILES = ("p50", "p95", "p99", "max")
 _PIXELS_A_SECOND = 6e6  # to score: 30 Hz at 480x360; more would take the core that the network needs
 

@@ -11,7 +11,7 @@ from seg_node.evaluation.background import Background
 from seg_node.evaluation.contact_sheet import Row, draw_sheet
 from seg_node.evaluation.moments import Moments, Pairing
 from seg_node.evaluation.recording import Drive, remove_old, write_recording
-from seg_node.evaluation.tally import Tally
+from seg_node.evaluation.tally import CAUSES, Tally
 from seg_node.evaluation.video_writer import VideoWriter, fit
 from seg_node.label_set import load_label_set
 
@@ -60,7 +60,7 @@ def test_tally_counts_rates_latency_and_drops():
         "sent": 11,
         "in": 8,
         "out": 5,
-        "dropped": {"newer_frame": 1, "too_old": 0, "bad_image": 0, "inference_failed": 0, "transport": 3},
+        "dropped": {**dict.fromkeys(CAUSES, 0), "newer_frame": 1, "transport": 3},
     }
     assert report["fps"] == {"sent": 10.0, "out": 5.0}
     assert report["latency_ms"]["end_to_end"]["p50"] == pytest.approx(30) and report["latency_ms"]["infer"]["max"] == 5
