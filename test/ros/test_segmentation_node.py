@@ -339,7 +339,9 @@ def test_what_a_hung_inference_says_after_all_is_not_published():
 
     said = []
     stream = SimpleNamespace(cloud=None, decode=lambda message: message, publish=lambda *what: said.append(what))
-    node = SimpleNamespace(_engine=SimpleNamespace(segmenter=Hung()), _engine_lock=threading.Lock(), _streams=[stream])
+    stream.wants_confidence = lambda: False
+    engine = SimpleNamespace(segmenter=Hung(), runtime=SimpleNamespace())
+    node = SimpleNamespace(_engine=engine, _engine_lock=threading.Lock(), _streams=[stream])
     node._gate = threading.Lock()
     node._failed = lambda *what: said.append(what)
     node._decode = lambda *what: SegmentationNode._decode(node, *what)
