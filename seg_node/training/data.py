@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from seg_node.datasets import Sample, Split, label_set_of, open_split
+from seg_node.label_set import UNLABELLED, load_label_set
 from seg_node.training.augment import augment, fit
 from seg_node.training.recipe import Augment, Recipe, Source
 
@@ -19,10 +20,13 @@ Place = tuple[int, int, int]  # epoch, source, index
 
 
 class Cached:
-    """A split whose samples are kept in memory once read; decoding costs more than the network's step otherwise."""
+    """A split whose samples are kept in memory once read; decoding costs more than the network's step otherwise.
 
-    def __init__(self, split: Split) -> None:
-        self._split = split
+    ``ids``: uint8 (256,), the class id to train on for each id of the split.
+    """
+
+    def __init__(self, split: Split, ids: np.ndarray) -> None:
+        self._split, self._ids = split, ids
         self._samples: list[Sample | None] = [None] * len(split)
 
     def __len__(self) -> int:
@@ -31,16 +35,27 @@ class Cached:
     def __getitem__(self, index: int) -> Sample:
         sample = self._samples[index]
         if sample is None:
-            sample = self._samples[index] = Sample(*self._split[index])
+            image, label, name = self._split[index]
+            sample = self._samples[index] = Sample(image, self._ids[label], name)
         return sample
 
 
 def open_source(source: Source, recipe: Recipe, data: Path | None) -> Cached:
-    """Open a split. Raises ValueError where its label set is not the recipe's, and what ``open_split`` raises."""
-    theirs = label_set_of(source.dataset)
-    if theirs != recipe.label_set:
-        raise ValueError(f"recipe {recipe.name} labels {recipe.label_set}, but {source.dataset} has {theirs}")
-    return Cached(open_split(source.dataset, source.split, data, recipe.input.size))
+    """Open a split, its labels as class ids of the recipe's label set.
+
+    Where that set has void as a class of its own, unlabelled pixels are that class. Raises ValueError where the two
+    sets do not name the same classes, and what ``open_split`` raises.
+    """
+    theirs, ours = load_label_set(label_set_of(source.dataset)), load_label_set(recipe.label_set)
+    try:
+        ids = theirs.to(ours)
+    except ValueError as error:
+        raise ValueError(
+            f"recipe {recipe.name} labels {ours.name}, but {source.dataset} has {theirs.name}: {error}"
+        ) from error
+    if ours.void is not None:
+        ids[ids == UNLABELLED] = ours.void
+    return Cached(open_split(source.dataset, source.split, data, recipe.input.size), ids)
 
 
 class TrainingSamples(Dataset):  # type: ignore[type-arg]

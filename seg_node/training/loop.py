@@ -38,8 +38,11 @@ class Task(pl.LightningModule):
     def __init__(self, recipe: Recipe, frequency: np.ndarray) -> None:
         super().__init__()
         self.recipe = recipe
-        self.names = load_label_set(recipe.label_set).names
+        label_set = load_label_set(recipe.label_set)
+        self.names = label_set.names
+        self.scored = [index for index in range(label_set.class_count) if index != label_set.void]
         self.network = networks.build(recipe.network.name, len(frequency), **recipe.network.options)
+        self.network.to(memory_format=torch.channels_last)
         self.loss = build_loss(recipe.loss, frequency)
         self.confusion = MulticlassConfusionMatrix(len(frequency), ignore_index=UNLABELLED)
         self.register_buffer("mean", torch.tensor(recipe.input.mean).view(1, 3, 1, 1), persistent=False)
@@ -47,7 +50,8 @@ class Task(pl.LightningModule):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         x = (images.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
-        return self.network(x.contiguous())  # type: ignore[no-any-return]
+        # channels last: a tenth to a fifth faster on CPUs and tensor cores
+        return self.network(x.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> torch.Tensor:
         # dropout follows from the step, so that a resumed training draws what an unbroken one would have drawn
@@ -76,7 +80,7 @@ class Task(pl.LightningModule):
         self.confusion.reset()
         hit = matrix.diag()
         iou = hit / (matrix.sum(0) + matrix.sum(1) - hit)
-        self.log("miou", torch.nanmean(iou).float(), prog_bar=True)
+        self.log("miou", torch.nanmean(iou[self.scored]).float(), prog_bar=True)  # void, where a class, is counted
         self.log_dict({f"iou/{name}": value for name, value in zip(self.names, iou.float(), strict=True)})
 
     def configure_optimizers(self) -> Any:
