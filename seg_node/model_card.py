@@ -5,6 +5,7 @@ was made (``config/recipes``); it only says what the files are and what goes in 
 """
 
 import hashlib
+import json
 import math
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
@@ -16,12 +17,27 @@ from seg_node.yaml_table import read_table
 
 CARD_NAME = "card.yaml"
 CHANNELS = ("bgr", "rgb")
-OUTPUTS = ("labels", "logits")
+OUTPUTS = ("labels", "logits", "probabilities")
 LAYOUTS = ("nhwc", "nchw")
-DTYPES = ("uint8", "float32")
+DTYPES = ("uint8", "float32", "float16")
 # A file's key says what it is, so a runtime finds its own: torch weights, an ONNX graph, OpenVINO IR, ...
 # "onnx_confidence" is "onnx" with the confidence beside the labels: it costs more, and runs only where that is wanted.
-FILE_KINDS = ("torch", "onnx", "onnx_confidence", "openvino", "tensorrt")
+FILE_KINDS = (
+    "torch",
+    "onnx",
+    "onnx_confidence",
+    "onnx_tx2",  # for TensorRT 8.2 and ONNX Runtime 1.10
+    "onnx_tx2_confidence",
+    "onnx_fp16",
+    "onnx_fp16_confidence",
+    "onnx_int8",
+    "openvino",
+    "openvino_int8",
+    "tensorrt",
+)
+# What a file's entry may say besides: what was written, and how it did. For people and tables, and for exporters.
+FILE_NOTES = ("precision", "opset", "batch", "size", "target", "parity", "calibration", "tensorrt", "gpu")
+FILE_KEYS = ("path", "sha256", "weights", "settings", "beside", "layout", "dtype", "output", "fused", *FILE_NOTES)
 
 
 class CardError(ValueError):
@@ -31,16 +47,26 @@ class CardError(ValueError):
 class ModelFile(NamedTuple):
     path: Path
     sha256: Optional[str]
+    weights: Optional[str] = None  # sha256 of the PyTorch weights that it was made from; None: not known
+    settings: Optional[str] = None  # digest of what the card said of the network then (``settings_digest``)
+    beside: Mapping[str, str] = {}  # its other parts (an IR's .bin): name -> sha256
+    layout: Optional[str] = None  # of this file's input, where it is not the card's; so are the next two
+    dtype: Optional[str] = None
+    output: Optional[str] = None
+    fused: bool = False  # normalises by itself: takes 0..255 in whatever dtype
+    notes: Mapping[str, Any] = {}  # FILE_NOTES
 
     def verify(self) -> Path:
         """Return the path. Raises FileNotFoundError, or CardError where the file's sha256 is not the card's."""
-        if not self.path.is_file():
-            raise FileNotFoundError("{}: no such file; the card beside it names it".format(self.path))
-        if self.sha256 and sha256(self.path) != self.sha256:
-            raise CardError(
-                "{}: sha256 differs from the card's: the file is damaged or was replaced; "
-                "fetch it again, or export it again to renew the card".format(self.path)
-            )
+        parts = [(self.path, self.sha256)] + [(self.path.parent / name, self.beside[name]) for name in self.beside]
+        for path, digest in parts:
+            if not path.is_file():
+                raise FileNotFoundError("{}: no such file; the card beside it names it".format(path))
+            if digest and sha256(path) != digest:
+                raise CardError(
+                    "{}: sha256 differs from the card's: the file is damaged or was replaced; "
+                    "fetch it again, or export it again to renew the card".format(path)
+                )
         return self.path
 
 
@@ -64,20 +90,55 @@ class ModelCard(NamedTuple):
     scale: float
     layout: str  # of the graph's input
     dtype: str  # of the graph's input
-    output: str  # "labels" or "logits"
+    output: str  # one of OUTPUTS
     ignored_classes: Tuple[int, ...]  # outputs that become 255
     files: Dict[str, ModelFile]
     notes: Mapping[str, Any]  # licence, training, scores: for people and tables
+    output_name: Optional[str] = None  # which tensor, where a graph gives several that would do
 
     def file(self, kind: str) -> Path:
-        """Return the verified path of a file of ``FILE_KINDS``. Raises CardError if the card has none."""
+        """Return the verified path of a file of ``FILE_KINDS``.
+
+        Raises CardError if the card has none, or it was made from other weights or settings than the card's.
+        """
         if kind not in self.files:
             raise CardError(
                 "{}: names no '{}' file (it has: {})".format(
                     self.folder / CARD_NAME, kind, ", ".join(sorted(self.files)) or "none"
                 )
             )
-        return self.files[kind].verify()
+        path = self.files[kind].verify()
+        why = self.stale(kind)
+        if why:
+            raise CardError(
+                "{}: {}; export it again: seg-node export {} --to {}".format(path, why, self.folder, kind.split("_")[0])
+            )
+        return path
+
+    def stale(self, kind: str) -> str:
+        """Return why an exported file is no longer this model's; "" where it is, or where its card does not tell."""
+        file, torch = self.files[kind], self.files.get("torch")
+        if file.settings and file.settings != settings_digest(self):
+            return "was made when the card said otherwise of the network or its input"
+        if not file.weights or torch is None:
+            return ""
+        now = torch.sha256 or (sha256(torch.path) if torch.path.is_file() else file.weights)
+        return "" if now == file.weights else "was made from other weights than {}".format(torch.path.name)
+
+    def for_file(self, kind: str) -> "ModelCard":
+        """Return the card as it is for one of its files: a file's own layout, dtype, output and normalisation."""
+        file = self.files[kind]
+        card = self._replace(
+            layout=file.layout or self.layout, dtype=file.dtype or self.dtype, output=file.output or self.output
+        )
+        return card._replace(mean=(0.0,) * 3, std=(1.0,) * 3, scale=1.0) if file.fused else card
+
+
+def settings_digest(card: ModelCard) -> str:
+    """Return a digest of all that an exported graph has of a card besides the weights."""
+    said = [card.network, card.options, card.classes, list(card.size), card.channels]
+    numbers = [float(value) for value in (*card.mean, *card.std, card.scale)]
+    return hashlib.sha256(json.dumps([said, numbers], sort_keys=True, default=str).encode("utf-8")).hexdigest()[:16]
 
 
 def sha256(path: Path) -> str:
@@ -177,7 +238,7 @@ class _Reader:
             raise self.fail("name", "is {!r}; must be no path".format(name))
         network = self.section("network", ["name", "classes", "options"])
         inputs = self.section("input", ["size", "channels", "mean", "std", "scale", "layout", "dtype"])
-        output = self.section("output", ["kind", "ignored_classes"])
+        output = self.section("output", ["kind", "name", "ignored_classes"])
         size = self.integers("input.size", inputs.get("size"), 1, 65535)
         if len(size) != 2:
             raise self.fail("input.size", "is {!r}; must be [height, width]".format(list(size)))
@@ -202,6 +263,7 @@ class _Reader:
             ignored_classes=self.integers("output.ignored_classes", output.get("ignored_classes") or [], 0, 254),
             files=self.files(),
             notes={key: self.table[key] for key in ("licence", "training", "scores") if key in self.table},
+            output_name=self.text("output.name", output["name"]) if "name" in output else None,
         )
 
     def label_set(self) -> str:
@@ -210,16 +272,43 @@ class _Reader:
         return str(self.path.parent / name) if name.endswith(".yaml") else name
 
     def files(self) -> Dict[str, ModelFile]:
-        files = {}
-        for kind, entry in self.section("files", list(FILE_KINDS)).items():
-            if not isinstance(entry, dict) or "path" not in entry or set(entry) - {"path", "sha256"}:
-                raise self.fail("files." + kind, "must be {path: FILE, sha256: DIGEST}")
-            digest = entry.get("sha256")
-            files[kind] = ModelFile(
-                self.path.parent / self.text("files.{}.path".format(kind), entry["path"]),
-                None if digest is None else self.text("files.{}.sha256".format(kind), digest).lower(),
-            )
-        return files
+        return {
+            kind: self.one_file("files." + kind, entry)
+            for kind, entry in self.section("files", list(FILE_KINDS)).items()
+        }
+
+    def one_file(self, key: str, entry: Any) -> ModelFile:
+        if not isinstance(entry, dict) or "path" not in entry:
+            raise self.fail(key, "must be {path: FILE, sha256: DIGEST}")
+        for name in entry:
+            if name not in FILE_KEYS:
+                raise self.fail("{}.{}".format(key, name), "unknown; known are {}".format(", ".join(FILE_KEYS)))
+
+        def text(name: str) -> Optional[str]:
+            value = entry.get(name)
+            return None if value is None else self.text("{}.{}".format(key, name), value)
+
+        def choice(name: str, choices: Tuple[str, ...]) -> Optional[str]:
+            return self.choice("{}.{}".format(key, name), entry[name], choices) if name in entry else None
+
+        beside, fused = entry.get("beside", {}), entry.get("fused", False)
+        if not isinstance(beside, dict) or not all(isinstance(t, str) for pair in beside.items() for t in pair):
+            raise self.fail(key + ".beside", "is {!r}; must be a table of FILE: DIGEST".format(beside))
+        if not isinstance(fused, bool):
+            raise self.fail(key + ".fused", "is {!r}; must be true or false".format(fused))
+        digest, weights = text("sha256"), text("weights")
+        return ModelFile(
+            path=self.path.parent / self.text(key + ".path", entry["path"]),
+            sha256=digest and digest.lower(),
+            weights=weights and weights.lower(),
+            settings=text("settings"),
+            beside=beside,
+            layout=choice("layout", LAYOUTS),
+            dtype=choice("dtype", DTYPES),
+            output=choice("output", OUTPUTS),
+            fused=fused,
+            notes={name: entry[name] for name in FILE_NOTES if name in entry},
+        )
 
 
 def write_card(path: Path, table: Mapping[str, Any]) -> None:
