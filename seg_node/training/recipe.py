@@ -3,14 +3,19 @@
 Nothing numeric is hidden in code: what the loop does is what the recipe says.
 """
 
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+import re
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import yaml
 
 from seg_node.share import share_path, shipped
-from seg_node.yaml_table import read_table
+from seg_node.training import recipe_table
+
+TASKS = ("segmentation", "classification")
+KEEPS = ("best", "last")
+UNITS = ("epoch", "step")
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,15 @@ class Input:
     size: tuple[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    shorter_side: int | None = None  # classification: validate on the middle of the image, resized to this
+
+
+@dataclass(frozen=True)
+class Paste:
+    """Cut these classes out of another sample and paste them, with their labels, over this one (after ClassMix)."""
+
+    probability: float
+    classes: tuple[str, ...]  # names in the recipe's label set
 
 
 @dataclass(frozen=True)
@@ -44,11 +58,19 @@ class Augment:
     flip: bool = False
     translate: int = 0  # pixels, either way on both axes
     scale: tuple[float, float] = (1.0, 1.0)
+    scales: tuple[float, ...] = ()  # one of these instead of from the range
     rotate: float = 0.0  # degrees, either way
+    crop: tuple[int, int] | None = None  # train on windows (height, width) of the scaled image, not on all of it
     brightness: float = 0.0  # share of 255 added
     contrast: float = 0.0  # share either way
     saturation: float = 0.0  # share either way
+    hue: float = 0.0  # degrees, either way
+    gamma: float = 1.0  # exponent from 1 / gamma to gamma, log-uniformly
     blur: float = 0.0  # probability
+    noise: float = 0.0  # largest standard deviation, share of 255
+    paste: Paste | None = None
+    area: tuple[float, float] = (1.0, 1.0)  # classification: share of the image's area that is cut out
+    aspect: tuple[float, float] = (1.0, 1.0)  # classification: width / height of what is cut out, log-uniformly
 
 
 @dataclass(frozen=True)
@@ -57,14 +79,37 @@ class Optimizer:
     lr: float
     weight_decay: float = 0.0
     momentum: float = 0.9  # sgd
+    nesterov: bool = False  # sgd
+    decay_norm: bool = True  # weight decay on batch norms, PReLUs and biases too
+
+
+@dataclass(frozen=True)
+class Trains:
+    """Parameters whose names begin with ``of`` ("all": those of no other entry) learn at ``lr_times`` the rate."""
+
+    of: str
+    lr_times: float = 1.0  # 0: frozen
 
 
 @dataclass(frozen=True)
 class Schedule:
-    name: str  # constant, plateau, one_cycle
-    factor: float = 0.5  # plateau: what the rate is multiplied with
+    name: str  # constant, plateau, one_cycle, step, poly, cosine
+    factor: float = 0.5  # plateau, step: what the rate is multiplied with
     patience: int = 10  # plateau: epochs without a lower loss
-    warm_up: float = 0.1  # one_cycle: share of all steps
+    warm_up: float = 0.1  # one_cycle, poly, cosine: share of all steps
+    milestones: tuple[int, ...] = ()  # step: when
+    unit: str = "epoch"  # step: what the milestones count, epoch or step
+    power: float = 0.9  # poly: rate x (1 - share done) ^ power
+
+
+@dataclass(frozen=True)
+class Ohem:
+    """Online hard example mining: only pixels whose right class has a probability below ``threshold`` count,
+    but at least the hardest ``keep`` (share of the labelled pixels).
+    """
+
+    threshold: float = 0.7
+    keep: float = 0.0625
 
 
 @dataclass(frozen=True)
@@ -73,10 +118,41 @@ class Loss:
     class_weights: str | None = None  # enet: 1 / log(c + frequency)
     c: float = 1.02
     label_smoothing: float = 0.0
+    ohem: Ohem | None = None
+    lovasz: float = 0.0  # weight of the Lovasz-softmax loss beside the cross entropy
+    lovasz_stride: int = 4  # on every so many-th row and column: sorting all pixels costs more than the network
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Distillation: a trained model whose soft outputs are learnt beside the labels."""
+
+    model: str  # a shipped model's name, or a folder with a card.yaml and PyTorch weights
+    weight: float = 1.0  # of the distillation beside the other losses
+    temperature: float = 2.0
+
+
+@dataclass(frozen=True)
+class Reported:
+    """The result that a recipe is to give back, as its paper prints it; shares in percent."""
+
+    paper: str  # a file of config/papers
+    table: str
+    row: str
+    split: str
+    miou: float | None = None
+    top1: float | None = None
+    top5: float | None = None
+    gt_scale: int = 1  # the ground truth was subsampled by this for the score
+    void: str = "ignored"  # pixels whose ground truth is void: ignored or counted
 
 
 @dataclass(frozen=True)
 class Recipe:
+    """A training, or several one after another: ``stages``, each a whole recipe that begins with the weights of the
+    one before, by name.
+    """
+
     name: str
     about: str  # which result of which paper, and what was chosen where the paper is silent
     label_set: str
@@ -95,10 +171,19 @@ class Recipe:
     gradient_clip: float | None = None  # norm
     precision: str = "32-true"  # Lightning's names: 32-true, bf16-mixed, 16-mixed
     seed: int = 1
+    task: str = "segmentation"  # or classification
+    steps: int | None = None  # end after so many, where that is before the last epoch's end
+    trains: tuple[Trains, ...] = ()  # empty: all parameters, at the optimizer's rate
+    alpha: tuple[float, float] | None = None  # gradual grouping: at the first and last step, linearly between
+    keep: str = "best"  # epoch whose weights are kept: best validation, or last
+    start: str | None = None  # weights to begin with: a model's name, its folder, or a state dict's file
+    teacher: Teacher | None = None
+    reported: Reported | None = None
+    stages: tuple["Recipe", ...] = ()
 
     def as_text(self) -> str:
         """Return the recipe as YAML that reads back to an equal recipe."""
-        return yaml.safe_dump(_plain(asdict(self)), sort_keys=False, width=100)
+        return yaml.safe_dump(recipe_table.plain(asdict(self)), sort_keys=False, width=100)
 
 
 def names() -> tuple[str, ...]:
@@ -110,101 +195,67 @@ def load_recipe(name: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
 
     Raises ValueError naming the file and the key.
     """
-    path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
-        if str(name) not in names():
-            raise ValueError(f"no recipe '{name}': choose from {', '.join(names())}, or give a .yaml file")
-        path = share_path(f"config/recipes/{name}.yaml")
-    table = read_table(path)
+    path = _path(name)
+    table = recipe_table.read(path, _path)
     for change in changes:
-        _apply(table, change)
+        recipe_table.apply(table, change)
     try:
-        recipe: Recipe = _build(Recipe, table, "")
-        _check(recipe)
+        recipe: Recipe = recipe_table.build(Recipe, recipe_table.with_stages(table), "")
+        for each in (recipe, *recipe.stages):
+            _check(each)
+        _check_stages(recipe)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return recipe
 
 
-def _apply(table: dict[str, Any], change: str) -> None:
-    key, equals, value = change.partition("=")
-    if not equals:
-        raise ValueError(f"'{change}' is no change: write key=value, as epochs=10 or optimizer.lr=0.001")
-    *way, last = key.split(".")
-    for step in way:
-        table = table.setdefault(step, {})
-        if not isinstance(table, dict):
-            raise ValueError(f"'{change}': {step} is no table")
-    try:
-        table[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ValueError(f"'{change}': {value} is not YAML: {error}") from error
+def _path(name: str | Path, beside: Path | None = None) -> Path:
+    if Path(name).suffix in (".yaml", ".yml"):
+        return beside.parent / name if beside else Path(name)
+    if str(name) not in names():
+        raise ValueError(f"no recipe '{name}': choose from {', '.join(names())}, or give a .yaml file")
+    return share_path(f"config/recipes/{name}.yaml")
 
 
 def _check(recipe: Recipe) -> None:
     """Raise ValueError where a number cannot be meant."""
     per_epoch = [s.per_epoch for s in (*recipe.train, recipe.validate) if s.per_epoch is not None]
     counts = (recipe.epochs, recipe.batch_size, recipe.validate_every, *recipe.input.size, *per_epoch)
-    mean, std, how = recipe.input.mean, recipe.input.std, recipe.augment
+    mean, std, how, loss = recipe.input.mean, recipe.input.std, recipe.augment, recipe.loss
     for right, says in (
         (recipe.train, "key 'train': must list a source"),
         (min(counts) >= 1, "epochs, batch_size, validate_every, input.size and per_epoch must be 1 or more"),
+        (recipe.steps is None or recipe.steps >= 1, "steps must be 1 or more"),
         (len(mean) == len(std) == 3 and min(std) > 0, "input.mean and input.std must be 3 numbers, std above 0"),
         (0 < how.scale[0] <= how.scale[1], "augment.scale must be [low, high], above 0"),
+        (min(how.scales, default=1) > 0, "augment.scales must be above 0"),
+        (how.crop is None or min(how.crop) >= 1, "augment.crop must be [height, width], 1 or more"),
+        (0 < how.area[0] <= how.area[1] <= 1, "augment.area must be [low, high], above 0 and at most 1"),
+        (0 < how.aspect[0] <= how.aspect[1], "augment.aspect must be [low, high], above 0"),
         (min(how.translate, how.rotate, how.blur) >= 0, "augment.translate, rotate and blur must be 0 or more"),
+        (min(how.hue, how.noise) >= 0 and how.gamma >= 1, "augment.hue and noise must be 0 or more, gamma 1 or more"),
         (recipe.ema is None or 0 < recipe.ema < 1, "ema must lie between 0 and 1"),
         (recipe.seed >= 0, "seed must be 0 or more"),
+        (recipe.task in TASKS, f"task is {recipe.task!r}; choose from {', '.join(TASKS)}"),
+        (recipe.keep in KEEPS, f"keep is {recipe.keep!r}; choose from {', '.join(KEEPS)}"),
+        (recipe.schedule.unit in UNITS, f"schedule.unit is {recipe.schedule.unit!r}; choose from {', '.join(UNITS)}"),
+        (min((t.lr_times for t in recipe.trains), default=0) >= 0, "trains: lr_times must be 0 or more"),
+        (loss.lovasz >= 0 and loss.lovasz_stride >= 1, "loss.lovasz must be 0 or more, lovasz_stride 1 or more"),
+        (recipe.alpha is None or 0 <= min(recipe.alpha) <= max(recipe.alpha) <= 1, "alpha must be two of 0 to 1"),
+        (recipe.alpha is None or recipe.ema is None, "alpha and ema do not go together: it would be averaged too"),
+        (
+            recipe.alpha is None or recipe.alpha[0] == recipe.alpha[1] or recipe.keep == "last",
+            "alpha that changes needs keep: last, or weights from halfway would be kept",
+        ),
     ):
         if not right:
             raise ValueError(says)
 
 
-def _build(kind: Any, value: Any, where: str) -> Any:
-    """Turn plain YAML into the typed field ``kind``; ``where`` is the key's place, for messages."""
-    if is_dataclass(kind):
-        return _build_table(kind, value, where)
-    if get_origin(kind) is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise ValueError(f"key '{where}': must be a list")
-        inner = get_args(kind)
-        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
-        if len(kinds) != len(value):
-            raise ValueError(f"key '{where}': must have {len(kinds)} entries")
-        return tuple(_build(k, v, where) for k, v in zip(kinds, value, strict=True))
-    if type(None) in get_args(kind):
-        return None if value is None else _build(get_args(kind)[0], value, where)
-    if get_origin(kind) is dict:
-        kind = dict
-    if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-        try:
-            return float(value)  # YAML 1.1 takes 1e-3, which people write, for text
-        except ValueError:
-            pass
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"key '{where}': is {value!r}; must be {kind.__name__}")
-    return value
-
-
-def _build_table(kind: Any, value: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise ValueError(f"key '{where}': must be a table")
-    hints = get_type_hints(kind)
-    for key in value:
-        if key not in hints:
-            raise ValueError(f"key '{_join(where, key)}': unknown; known are {', '.join(hints)}")
-    missing = [
-        f.name for f in fields(kind) if f.name not in value and f.default is MISSING and f.default_factory is MISSING
-    ]
-    if missing:
-        raise ValueError(f"key '{_join(where, missing[0])}': is missing")
-    return kind(**{key: _build(hints[key], item, _join(where, key)) for key, item in value.items()})  # type: ignore[operator]
-
-
-def _join(where: str, key: str) -> str:
-    return f"{where}.{key}" if where else key
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+def _check_stages(recipe: Recipe) -> None:
+    """Raise ValueError for stages that cannot be folders, or have stages of their own."""
+    names = [stage.name for stage in recipe.stages]
+    if len(set(names)) < len(names) or not all(re.fullmatch(r"[\w-]+", name) for name in names):
+        raise ValueError(f"stages are named {', '.join(names)}; each is a folder: letters, digits, -, each once")
+    if any(stage.stages for stage in recipe.stages):
+        raise ValueError("a stage must have no stages of its own")
