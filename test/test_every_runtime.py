@@ -213,6 +213,7 @@ def test_all_backends_say_the_same_on_a_trained_network(name: str) -> None:
 
 def test_a_strangers_graph(tmp_path: Path, write_card) -> None:
     """Float NCHW in, logits at a quarter of the size out, other names: adapted from what its card says."""
+    torch = pytest.importorskip("torch")
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper
 
@@ -252,7 +253,10 @@ def test_a_strangers_graph(tmp_path: Path, write_card) -> None:
     )
     image = np.zeros((1, 8, 8, 3), np.uint8)
     image[0, :4, :4, 0], image[0, :4, 4:, 0], image[0, 4:, :, 0] = 10, 60, 110  # normalised: 0, 1, 2
-    truth = np.repeat(np.repeat(np.array([[0, 1], [2, 2]], np.uint8), 4, 0), 4, 1)
+    cells = np.array([[0, 1], [2, 2]], np.float32)  # logits are stretched, bilinear, and then compared
+    logits = -((cells - np.arange(3).reshape(1, 3, 1, 1)) ** 2)
+    stretched = torch.nn.functional.interpolate(torch.from_numpy(logits), (8, 8), mode="bilinear")
+    truth = stretched.argmax(1)[0].numpy()
     for name in ("onnx", "openvino"):
         if runtimes.is_installed(name):
             assert np.array_equal(load_runtime(load_card(folder), name, "cpu").infer(image).labels[0], truth)

@@ -37,6 +37,7 @@ ALLOWED = {
 }
 VENDORS = {
     "runtimes/torch.py": ({"networks"}, {"torch"}),
+    "runtimes/_adapt.py": (set(), {"cv2"}),
     "runtimes/onnx.py": (set(), {"onnxruntime"}),
     "runtimes/openvino.py": (set(), {"openvino"}),
     "evaluation/flops.py": (set(), {"torch"}),

@@ -6,7 +6,7 @@ import numpy as np
 
 from seg_node.model_card import CardError, ModelCard
 from seg_node.runtimes import Prediction, Runtime, check_precision
-from seg_node.runtimes._adapt import check_graph, infer_in_batches
+from seg_node.runtimes._adapt import Tensor, infer_in_batches, pick_input, pick_output
 
 REQUIRES = "onnxruntime"
 READS = ("onnx",)
@@ -22,12 +22,11 @@ class OnnxRuntime(Runtime):
         self._open = open_session
         self._session = session = open_session("onnx")
         self._confident: Any = None  # opened when first wanted
-        graph_input = session.get_inputs()[0]
-        dtype = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}.get(graph_input.type, graph_input.type)
-        check_graph(card, dtype, tuple(graph_input.shape))
+        graph_input = pick_input(card, [_tensor(node) for node in session.get_inputs()])
         self.device = "gpu" if _PROVIDERS["gpu"] in session.get_providers() else "cpu"
         self._input = graph_input.name
-        self._output = session.get_outputs()[0].name
+        outputs = [_tensor(node) for node in session.get_outputs()]
+        self._output = outputs[pick_output(card, outputs)].name
         self.batch = graph_input.shape[0] if isinstance(graph_input.shape[0], int) else None
 
     def _infer(self, images: np.ndarray) -> Prediction:
@@ -73,6 +72,11 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Onnx
             raise CardError("{}: ONNX Runtime cannot load it: {}".format(path, error)) from error
 
     return OnnxRuntime(card, open_session)
+
+
+def _tensor(node: Any) -> Tensor:
+    kind = node.type[len("tensor(") : -1]
+    return Tensor(node.name, {"float": "float32", "double": "float64"}.get(kind, kind), tuple(node.shape))
 
 
 def _providers(device: str, available: List[str]) -> List[str]:

@@ -6,12 +6,13 @@ import numpy as np
 
 from seg_node.model_card import CardError, ModelCard
 from seg_node.runtimes import Prediction, Runtime, check_precision, file_kind
-from seg_node.runtimes._adapt import check_graph, infer_in_batches
+from seg_node.runtimes._adapt import Tensor, infer_in_batches, pick_input, pick_output
 
 REQUIRES = "openvino"
 READS = ("openvino", "onnx")
 RANK = 20
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+_DTYPES = {"u8": "uint8", "f32": "float32", "f16": "float16", "f64": "float64", "i32": "int32", "i64": "int64"}
 
 
 class OpenVinoRuntime(Runtime):
@@ -22,30 +23,36 @@ class OpenVinoRuntime(Runtime):
         self.device, self.precision = device, precision
         self._compile = compile_file
         compiled = compile_file(str(file_kind(card, "openvino") or "onnx"))
-        port = compiled.input(0)
-        shape = tuple(side.get_length() if side.is_static else None for side in port.partial_shape)
-        dtype = {"u8": "uint8", "f32": "float32"}.get(port.element_type.get_type_name(), str(port.element_type))
-        check_graph(card, dtype, shape)
+        shape = pick_input(card, [_tensor(port) for port in compiled.inputs]).shape
+        self._output = pick_output(card, [_tensor(port) for port in compiled.outputs])
         self.batch = shape[0]
         self._request = compiled.create_infer_request()
         self._confident: Any = None  # compiled when first wanted
 
     def _infer(self, images: np.ndarray) -> Prediction:
-        request = self._request
+        request, wanted = self._request, [self._output]
         if self.wants_confidence and "onnx_confidence" in self.card.files:
             if self._confident is None:
                 self._confident = self._compile("onnx_confidence").create_infer_request()
-            request = self._confident
+            request, wanted = self._confident, [0, 1]
 
         def run(x: np.ndarray) -> List[np.ndarray]:
             # shared memory both ways: the request reads x where it lies, and the results are views of its outputs
             results = request.infer([x], share_inputs=True, share_outputs=True)
-            return [results[index] for index in range(len(results))]
+            return [results[index] for index in wanted]
 
         return infer_in_batches(run, images, self.card, self.batch, self.wants_confidence)
 
     def close(self) -> None:
         self._request = self._confident = None
+
+
+def _tensor(port: Any) -> Tensor:
+    rank, names = port.partial_shape.rank, port.get_names()
+    sides = port.partial_shape if rank.is_static else ()
+    shape = tuple(side.get_length() if side.is_static else None for side in sides)
+    kind = port.element_type.get_type_name()
+    return Tensor(min(names) if names else "", _DTYPES.get(kind, kind), shape)
 
 
 def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> OpenVinoRuntime:
