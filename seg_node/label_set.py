@@ -12,7 +12,7 @@ from seg_node.share import share_path, shipped
 from seg_node.yaml_table import read_table
 
 UNLABELLED = 255
-_KEYS = {"name", "title", "classes", "raw_ids", "void"}
+_KEYS = {"name", "title", "classes", "raw_ids", "void", "categories"}
 
 
 class LabelSet(NamedTuple):
@@ -23,6 +23,7 @@ class LabelSet(NamedTuple):
     palette: np.ndarray  # uint8 (256, 3) BGR: class id -> colour; black where there is no class
     raw_ids: np.ndarray  # uint8 (256,): id in the data set's files -> class id or 255
     void: Optional[int] = None  # the class that means "none of the others", where networks learn one
+    categories: Tuple[Tuple[str, Tuple[int, ...]], ...] = ()  # groups of classes, where the data set scores them too
 
     @property
     def class_count(self) -> int:
@@ -109,7 +110,22 @@ def _parse(table: Dict) -> LabelSet:
     void = table.get("void")
     if void is not None and (type(void) is not int or void not in range(len(classes))):
         raise ValueError("key 'void': is {!r}; must be the id of a class".format(void))
-    return LabelSet(str(table["name"]), tuple(class_names), palette, raw_ids, void)
+    categories = _categories(table.get("categories") or {}, class_names)
+    return LabelSet(str(table["name"]), tuple(class_names), palette, raw_ids, void, categories)
+
+
+def _categories(table: object, class_names: List[str]) -> Tuple[Tuple[str, Tuple[int, ...]], ...]:
+    if not isinstance(table, dict):
+        raise ValueError("key 'categories': must be a table of category: [class names]")
+    taken: List[str] = []
+    for category, members in table.items():
+        wrong = not isinstance(members, list) or not members or any(name not in class_names for name in members)
+        if wrong or len(set(members)) < len(members) or set(members) & set(taken):
+            raise ValueError(
+                "categories {!r}: {!r}; must be a list of class names, each in one category".format(category, members)
+            )
+        taken += members
+    return tuple((str(name), tuple(class_names.index(m) for m in members)) for name, members in table.items())
 
 
 def _is_color(value: object) -> bool:

@@ -22,7 +22,12 @@ class Sample(NamedTuple):
 
 
 class Split(Protocol):
-    """A sequence of samples."""
+    """A sequence of samples. Where its files allow it, a split has besides
+
+    label(index) -> Sample       the same without reading the image, which is then empty: uint8 (0, 0, 3)
+    instances(index)             uint16 (H, W) raw label id * 1000 + number where an object is told from others of its
+                                 class, as Cityscapes has it; None where this sample has none
+    """
 
     def __len__(self) -> int: ...
 
@@ -46,6 +51,14 @@ def read_label(path: Path, image: np.ndarray) -> np.ndarray:
             f"{path}: is {raw.dtype} {raw.shape}, its image {image.shape[:2]}; "
             "a label is one channel of its image's size, 8 bits deep"
         )
+    return raw
+
+
+def read_ids(path: Path, dtype: type[np.generic]) -> np.ndarray:
+    """Return a file of ids, one channel of ``dtype`` (H, W), as in the file. Raises DatasetError that names it."""
+    raw = _read(path, cv2.IMREAD_UNCHANGED)
+    if raw.ndim != 2 or raw.dtype != dtype:
+        raise DatasetError(f"{path}: is {raw.dtype} {raw.shape}; must be one channel of {np.dtype(dtype)}")
     return raw
 
 
