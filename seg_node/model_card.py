@@ -48,7 +48,7 @@ class ModelFile(NamedTuple):
     path: Path
     sha256: Optional[str]
     weights: Optional[str] = None  # sha256 of the PyTorch weights that it was made from; None: not known
-    settings: Optional[str] = None  # digest of what the card said of the network then (``settings_digest``)
+    settings: Optional[str] = None  # digest of what the card said of the network then (its ``settings``)
     beside: Mapping[str, str] = {}  # its other parts (an IR's .bin): name -> sha256
     layout: Optional[str] = None  # of this file's input, where it is not the card's; so are the next two
     dtype: Optional[str] = None
@@ -95,6 +95,7 @@ class ModelCard(NamedTuple):
     files: Dict[str, ModelFile]
     notes: Mapping[str, Any]  # licence, training, scores: for people and tables
     output_name: Optional[str] = None  # which tensor, where a graph gives several that would do
+    settings: str = ""  # digest of all that an exported graph has of the card besides the weights
 
     def file(self, kind: str) -> Path:
         """Return the verified path of a file of ``FILE_KINDS``.
@@ -111,14 +112,14 @@ class ModelCard(NamedTuple):
         why = self.stale(kind)
         if why:
             raise CardError(
-                "{}: {}; export it again: seg-node export {} --to {}".format(path, why, self.folder, kind.split("_")[0])
+                "{}: {}; export it again: seg-node export {} {}".format(path, why, self.folder, _options_of(kind))
             )
         return path
 
     def stale(self, kind: str) -> str:
         """Return why an exported file is no longer this model's; "" where it is, or where its card does not tell."""
         file, torch = self.files[kind], self.files.get("torch")
-        if file.settings and file.settings != settings_digest(self):
+        if file.settings and self.settings and file.settings != self.settings:
             return "was made when the card said otherwise of the network or its input"
         if not file.weights or torch is None:
             return ""
@@ -134,11 +135,18 @@ class ModelCard(NamedTuple):
         return card._replace(mean=(0.0,) * 3, std=(1.0,) * 3, scale=1.0) if file.fused else card
 
 
-def settings_digest(card: ModelCard) -> str:
+def settings_of(card: ModelCard) -> str:
     """Return a digest of all that an exported graph has of a card besides the weights."""
     said = [card.network, card.options, card.classes, list(card.size), card.channels]
     numbers = [float(value) for value in (*card.mean, *card.std, card.scale)]
     return hashlib.sha256(json.dumps([said, numbers], sort_keys=True, default=str).encode("utf-8")).hexdigest()[:16]
+
+
+def _options_of(kind: str) -> str:
+    """Return what makes ``seg-node export`` write a file of that kind."""
+    words = {"tx2": "--target tx2", "fp16": "--precision fp16", "int8": "--precision int8"}
+    to, *rest = kind.split("_")
+    return " ".join(["--to " + to] + [words.get(word, "--" + word) for word in rest])
 
 
 def sha256(path: Path) -> str:
@@ -245,7 +253,7 @@ class _Reader:
         options = network.get("options") or {}
         if not isinstance(options, dict) or not all(isinstance(key, str) for key in options):
             raise self.fail("network.options", "is {!r}; must be a table".format(options))
-        return ModelCard(
+        card = ModelCard(
             name=name,
             folder=self.path.parent,
             network=self.text("network.name", network.get("name", "external")),
@@ -265,6 +273,7 @@ class _Reader:
             notes={key: self.table[key] for key in ("licence", "training", "scores") if key in self.table},
             output_name=self.text("output.name", output["name"]) if "name" in output else None,
         )
+        return card._replace(settings=settings_of(card))
 
     def label_set(self) -> str:
         """A shipped set's name as it is; a file's path from the card's folder."""

@@ -312,5 +312,5 @@ def confident(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Model
     from seg_node import exporters
 
     folder = shutil.copytree(exported, tmp_path_factory.mktemp("confident") / "small")
-    exporters.export(str(folder), "onnx", confidence=True)
+    exporters.export(folder, "onnx", exporters.Wanted(confidence=True))
     return load_card(folder)

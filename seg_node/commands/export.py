@@ -22,12 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    path, parity = exporters.export(arguments.model, arguments.to, arguments.confidence)
-    if arguments.json:
-        print(json.dumps({"file": str(path), "bytes": path.stat().st_size, **parity._asdict()}))
-    else:
-        print(
-            f"{path}: {path.stat().st_size / 1e6:.1f} MB; agrees with PyTorch on {parity.equal:.3%} of the pixels "
-            f"of the worst of {parity.images} images"
-        )
+    wanted = exporters.Wanted(confidence=arguments.confidence)
+    done = exporters.make(arguments.model, arguments.to, wanted)
+    for kind, about in done.files.items():
+        path, gate = done.card.parent / about["path"], about["parity"]
+        if arguments.json:
+            print(json.dumps({"file": str(path), "kind": kind, "bytes": path.stat().st_size, **gate}))
+        else:
+            print(
+                f"{path}: {path.stat().st_size / 1e6:.1f} MB; agrees with PyTorch on {gate['agreement']:.3%} of the "
+                f"pixels, {gate['worst']:.3%} of the worst of {gate['images']} images"
+            )
     return 0

@@ -7,8 +7,8 @@ pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 from seg_node import exporters  # noqa: E402
-from seg_node.exporters import parity  # noqa: E402
-from seg_node.model_card import CardError, load_card  # noqa: E402
+from seg_node.exporters import _publish, parity  # noqa: E402
+from seg_node.model_card import CardError, load_card, sha256  # noqa: E402
 from seg_node.runtimes import Prediction, Runtime, load_runtime  # noqa: E402
 
 
@@ -31,7 +31,9 @@ def test_the_file_holds_no_path_of_the_exporting_machine(exported: Path) -> None
 def test_the_card_is_renewed(exported: Path) -> None:
     card = load_card(exported)
     assert card.file("onnx").name == "small.onnx"
-    assert card.notes["scores"]["parity_onnx"] >= 0.995
+    file = card.files["onnx"]
+    assert file.notes["parity"]["passed"] and file.notes["parity"]["worst"] >= 0.995
+    assert file.weights == sha256(exported / "weights.pt") and file.settings == card.settings
     assert not list(exported.glob(".*"))
 
 
@@ -46,7 +48,7 @@ def test_the_gate_stops_a_wrong_file_and_keeps_the_old(exported: Path, monkeypat
     before = (exported / "card.yaml").read_bytes(), (exported / "small.onnx").read_bytes()
     real = load_runtime
     monkeypatch.setattr(
-        parity, "load_runtime", lambda card, name, *rest: real(card, name) if name == "torch" else Wrong(card)
+        _publish, "load_runtime", lambda card, name, *rest: real(card, name) if name == "torch" else Wrong(card)
     )
     with pytest.raises(parity.ParityError, match="agrees with PyTorch on only"):
         exporters.export(str(exported), "onnx")
