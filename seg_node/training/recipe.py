@@ -80,7 +80,7 @@ class Optimizer:
     weight_decay: float = 0.0
     momentum: float = 0.9  # sgd
     nesterov: bool = False  # sgd
-    decay_norm: bool = True  # weight decay on batch norms, PReLUs and biases too
+    decay_vectors: float = 1.0  # share of weight_decay that batch norms, PReLUs and biases get
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,9 @@ class Ohem:
 @dataclass(frozen=True)
 class Loss:
     name: str = "cross_entropy"
-    class_weights: str | None = None  # enet: 1 / log(c + frequency)
-    c: float = 1.02
+    class_weights: str | None = None  # enet: 1 / log(c + frequency); median: median frequency / frequency
+    c: float = 1.02  # enet
+    void_weight: float | None = None  # instead of that of void, where it is a class
     label_smoothing: float = 0.0
     ohem: Ohem | None = None
     lovasz: float = 0.0  # weight of the Lovasz-softmax loss beside the cross entropy
