@@ -40,11 +40,14 @@ VENDORS = {
     "runtimes/_adapt.py": (set(), {"cv2"}),
     "runtimes/onnx.py": (set(), {"onnxruntime"}),
     "runtimes/openvino.py": (set(), {"openvino"}),
+    "exporters/_logits.py": (set(), {"onnxruntime", "openvino"}),
     "evaluation/flops.py": (set(), {"torch"}),
     "replay/rerun_file.py": (set(), {"rerun"}),
     "replay/spread.py": (set(), {"ray"}),
     "replay/bag_names.py": (set(), {"fsspec"}),
     "evaluation/papers.py": ({"networks"}, {"torch"}),
+    "training/distillation.py": ({"runtimes"}, set()),
+    "training/start.py": ({"runtimes"}, set()),
 }
 ROBOT = [
     *(PACKAGE / f"{name}.py" for name in CORE | {"__init__"}),

@@ -1,0 +1,60 @@
+"""What a training begins with: weights of an earlier one, handed on by name."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from seg_node import networks
+from seg_node.model_card import CARD_NAME, load_card
+from seg_node.networks.grouped_erfnet import to_grouped
+from seg_node.runtimes.torch import read_weights
+from seg_node.training.recipe import Recipe, names
+
+
+def hand_on(state: Mapping[str, torch.Tensor], network: torch.nn.Module) -> list[str]:
+    """Load what fits by name and shape into the network, and return the names of its tensors that got nothing.
+
+    Weights of gradual grouping's dense form are grouped where the network is grouped. Raises ValueError where
+    nothing fits, or where a dense form's alpha is not 0 yet.
+    """
+    wanted = network.state_dict()
+    given = dict(state)
+    if any(key.endswith(".alpha") for key in given) and not any(key.endswith(".alpha") for key in wanted):
+        given = to_grouped(given)
+    fits = {key: tensor for key, tensor in given.items() if key in wanted and tensor.shape == wanted[key].shape}
+    if not any(tensor.is_floating_point() for tensor in fits.values()):
+        raise ValueError("nothing fits: no tensor of these weights has a name and a shape of the network's")
+    network.load_state_dict(fits, strict=False)
+    return [key for key in wanted if key not in fits]
+
+
+def begin(recipe: Recipe, network: torch.nn.Module) -> list[str]:
+    """Load ``recipe.start``, where it has one, and return the names of the network's tensors that got nothing.
+
+    Raises ValueError or FileNotFoundError that says what to give.
+    """
+    if recipe.start is None:
+        return []
+    path = _weights(recipe.start)
+    state = read_weights(path)
+    for wrapper in ("state_dict", "model"):  # as many programs save it
+        if isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    adopted = networks.adopt(recipe.network.name, state)
+    try:
+        return hand_on(adopted[0] if adopted else state, network)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error} ({recipe.network.name}, options {recipe.network.options})") from error
+
+
+def _weights(start: str) -> Path:
+    """Return the file that ``start`` means: itself, or the PyTorch weights of a model."""
+    if Path(start).is_file() and Path(start).name != CARD_NAME:
+        return Path(start)
+    if not Path(start).exists() and start in names():
+        raise ValueError(
+            f"this recipe begins with what recipe {start} trains: run `seg-node train {start}` first, then give its "
+            "folder with start=FOLDER (or the authors' weights with start=FILE, or start=null to begin from scratch)"
+        )
+    return load_card(start).file("torch")
