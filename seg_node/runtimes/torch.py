@@ -35,6 +35,14 @@ class TorchRuntime(Runtime):
             return Prediction(labels[0].cpu().numpy(), labels[1].cpu().numpy())
         return Prediction(labels.cpu().numpy())
 
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Return float32 (N, classes, H, W) for uint8 (N, H, W, 3): what the labels are the argmax of."""
+        import torch
+
+        with torch.inference_mode():
+            logits = self._network.logits(torch.from_numpy(np.ascontiguousarray(images)).to(self.device))
+        return np.asarray(logits.float().cpu().numpy())
+
     def close(self) -> None:
         self._network = None
 
