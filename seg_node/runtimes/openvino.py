@@ -1,50 +1,85 @@
-"""OpenVINO: IR (``.xml``) or an ``.onnx`` graph, on Intel, AMD and Arm CPUs and Intel GPUs."""
+"""OpenVINO: IR (``.xml`` and ``.bin``) or an ``.onnx`` graph, on Intel, AMD and Arm CPUs and Intel GPUs.
 
-from typing import Any, Callable, List
+An IR that gives confidence gives it beside the labels in one file; the branch is cut off until somebody wants it.
+A graph is compiled in less than a second on a CPU, so nothing compiled is kept on disk, where it could go stale.
+"""
+
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from seg_node.model_card import CardError, ModelCard
-from seg_node.runtimes import Prediction, Runtime, check_precision, file_kind
+from seg_node.runtimes import Prediction, Runtime, check_precision
 from seg_node.runtimes._adapt import Tensor, infer_in_batches, pick_input, pick_output
 
 REQUIRES = "openvino"
-READS = ("openvino", "onnx")
+READS = ("openvino", "onnx", "openvino_int8")
 RANK = 20
-_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+CONFIDENCE = "confidence"  # the name of our graphs' second output
+_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}  # what int8 leaves over is computed in fp32
 _DTYPES = {"u8": "uint8", "f32": "float32", "f16": "float16", "f64": "float64", "i32": "int32", "i64": "int64"}
+
+
+class Opened(NamedTuple):
+    """A compiled file, ready to infer."""
+
+    request: Any  # openvino.InferRequest
+    outputs: List[int]  # labels or logits, and confidence if it is there
+    batch: Optional[int]
+    card: ModelCard  # as it is for this file
 
 
 class OpenVinoRuntime(Runtime):
     name = "openvino"
 
-    def __init__(self, card: ModelCard, compile_file: Callable[[str], Any], device: str, precision: str) -> None:
+    def __init__(
+        self, card: ModelCard, compile_file: Callable[[str, bool], Any], kind: str, device: str, precision: str
+    ) -> None:
+        """``compile_file``: from a kind of the card's files, and whether with confidence, to a CompiledModel."""
         super().__init__(card)
         self.device, self.precision = device, precision
-        self._compile = compile_file
-        compiled = compile_file(str(file_kind(card, "openvino") or "onnx"))
-        shape = pick_input(card, [_tensor(port) for port in compiled.inputs]).shape
-        self._output = pick_output(card, [_tensor(port) for port in compiled.outputs])
-        self.batch = shape[0]
-        self._request = compiled.create_infer_request()
-        self._confident: Any = None  # compiled when first wanted
+        self._compile, self._kind = compile_file, kind
+        self._plain: Optional[Opened] = _open(compile_file(kind, False), card.for_file(kind))
+        self._confident: Optional[Opened] = None
+        self._knows_confidence = False  # opened, if there is any, when first wanted
+        self.batch = self._plain.batch
 
     def _infer(self, images: np.ndarray) -> Prediction:
-        request, wanted = self._request, [self._output]
-        if self.wants_confidence and "onnx_confidence" in self.card.files:
-            if self._confident is None:
-                self._confident = self._compile("onnx_confidence").create_infer_request()
-            request, wanted = self._confident, [0, 1]
+        if self.wants_confidence and not self._knows_confidence:
+            self._confident, self._knows_confidence = self._open_confident(), True
+        opened: Any = (self._confident if self.wants_confidence else None) or self._plain
 
         def run(x: np.ndarray) -> List[np.ndarray]:
             # shared memory both ways: the request reads x where it lies, and the results are views of its outputs
-            results = request.infer([x], share_inputs=True, share_outputs=True)
-            return [results[index] for index in wanted]
+            results = opened.request.infer([x], share_inputs=True, share_outputs=True)
+            return [results[index] for index in opened.outputs]
 
-        return infer_in_batches(run, images, self.card, self.batch, self.wants_confidence)
+        return infer_in_batches(run, images, opened.card, opened.batch, self.wants_confidence)
+
+    def _open_confident(self) -> Optional[Opened]:
+        """Open the graph that gives confidence: the IR itself, or an ONNX file beside it; None where there is none."""
+        kinds = [] if self._kind == "onnx" else [self._kind]
+        if self.precision != "int8":  # labels must not change with a wish for confidence
+            kinds.append("onnx_confidence")
+        for kind in kinds:
+            if kind in self.card.files:
+                opened = _open(self._compile(kind, True), self.card.for_file(kind))
+                if len(opened.outputs) == 2:
+                    return opened
+        return None
 
     def close(self) -> None:
-        self._request = self._confident = None
+        self._plain = self._confident = None
+
+
+def _open(compiled: Any, card: ModelCard) -> Opened:
+    """Raises CardError where the graph is not as the card says."""
+    outputs = [_tensor(port) for port in compiled.outputs]
+    wanted = [pick_output(card, outputs)]
+    if card.output == "labels":
+        wanted += [index for index, output in enumerate(outputs) if output.name == CONFIDENCE and index not in wanted]
+    batch = pick_input(card, [_tensor(port) for port in compiled.inputs]).shape[0]
+    return Opened(compiled.create_infer_request(), wanted, batch, card)
 
 
 def _tensor(port: Any) -> Tensor:
@@ -58,15 +93,13 @@ def _tensor(port: Any) -> Tensor:
 def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> OpenVinoRuntime:
     """Load the card's OpenVINO or ONNX file.
 
-    ``device``: auto or cpu (the CPU), or OpenVINO's own names. ``precision``: auto (fp32), fp32, bf16, fp16, where the
-    device has it. Raises ValueError for what is not there, CardError where the file is no graph or not as the card
-    says.
+    ``device``: auto or cpu (the CPU), or OpenVINO's own names. ``precision``: fp32, bf16, fp16, where the device
+    computes in it; int8, where the card has that file; auto: what the first of ``READS`` was exported for, or fp32
+    where the device does not compute in it. Raises ValueError for what is not there, CardError where the file is no
+    graph or not as the card says.
     """
     import openvino
 
-    check_precision(precision, *_HINTS)
-    # bf16, OpenVINO's own default where the CPU has it, changes labels: only who asks for it gets it
-    wanted = "fp32" if precision == "auto" else precision
     core = openvino.Core()
     target = "CPU" if device in ("auto", "cpu") else device.upper()
     if target.split(".")[0] not in {name.split(".")[0] for name in core.available_devices}:
@@ -75,12 +108,16 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Open
                 device, ", ".join(name.lower() for name in core.available_devices)
             )
         )
+    kind, wanted = _choose(card, precision, core.get_property(target, "OPTIMIZATION_CAPABILITIES"))
     hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[wanted]}
 
-    def compile_file(kind: str) -> Any:
+    def compile_file(kind: str, confidence: bool) -> Any:
         path = card.file(kind)
         try:
-            compiled = core.compile_model(core.read_model(str(path)), target, hints)
+            model = core.read_model(str(path))
+            if not confidence and kind != "onnx":
+                _cut_confidence(model)
+            compiled = core.compile_model(model, target, hints)
         except RuntimeError as error:
             raise CardError("{}: OpenVINO cannot load it: {}".format(path, error)) from error
         real = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()  # it falls back without a word
@@ -88,4 +125,35 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Open
             raise ValueError("device '{}' does not compute in {}, only in {}".format(target.lower(), wanted, real))
         return compiled
 
-    return OpenVinoRuntime(card, compile_file, target.lower(), wanted)
+    return OpenVinoRuntime(card, compile_file, kind, target.lower(), wanted)
+
+
+def _choose(card: ModelCard, precision: str, capabilities: List[str]) -> Tuple[str, str]:
+    """Return the kind of file and what to compute in; ``capabilities``: the device's, as OpenVINO calls them."""
+    floats = ["fp32"] + [name for name in ("bf16", "fp16") if name.upper() in capabilities]
+    kinds = [kind for kind in READS if kind in card.files] or ["openvino"]  # whose absence the card explains
+    possible = floats if kinds[0] != "openvino_int8" else []
+    possible = possible + (["int8"] if "openvino_int8" in kinds else [])
+    if precision == "int8" and "int8" not in possible:
+        raise ValueError(
+            "precision 'int8' is not possible here; choose auto, {}, or make the file for it: seg-node export {} "
+            "--to openvino --precision int8 --calibrate IMAGES".format(", ".join(possible), card.folder)
+        )
+    check_precision(precision, *possible)
+    if precision == "auto":
+        # bf16, OpenVINO's own default where the CPU has it, changes labels: only who asked for it gets it
+        held = "int8" if kinds[0] == "openvino_int8" else _held(card, kinds[0])
+        precision = held if held in possible else "fp32"
+    return ("openvino_int8" if precision == "int8" else kinds[0]), precision
+
+
+def _held(card: ModelCard, kind: str) -> str:
+    """Return the precision that a file was exported for."""
+    return str(card.files[kind].notes.get("precision", "fp32")) if kind in card.files else "fp32"
+
+
+def _cut_confidence(model: Any) -> None:
+    """Take the confidence, and all that only it needs, out of a model that gives labels as well."""
+    for output in list(model.outputs):
+        if len(model.outputs) > 1 and CONFIDENCE in output.get_names():
+            model.remove_result(output.node)
