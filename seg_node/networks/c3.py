@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from seg_node.networks import drn, enet, erfnet, espnet
-from seg_node.networks.espnet import Encoder, ESPNet, Layer, NormAct, Pyramid, State
+from seg_node.networks.espnet import Encoder, Layer, NormAct, Pyramid, State
 
 # dilations of the parallel blocks
 DOUBLING = (2, 4, 8, 16)  # C3Net1
@@ -135,13 +135,15 @@ def _c3net(
     q: int = 8,
     dilations: Sequence[int] = DOUBLING,
     channels: Sequence[int] = (64, 128),
-) -> ESPNet:
+    part: str = "whole",
+) -> nn.Module:
     """ESPNet with C3 modules of the blocks that ``layer`` makes.
 
-    ``p``, ``q``: the numbers of modules at 1/4 and at 1/8. ``channels``: there. Raises ValueError where one is wrong.
+    ``p``, ``q``: the numbers of modules at 1/4 and at 1/8. ``channels``: there. ``part``: "whole", or the "encoder"
+    alone, which is trained first. Raises ValueError where one is wrong.
     """
     module = _c3_module(layer, dilations)
-    return ESPNet(classes, _c3_encoder(module, classes, p, q, 16, channels), module, mixed=True)
+    return espnet.assemble(classes, _c3_encoder(module, classes, p, q, 16, channels), module, True, part)
 
 
 def _c3net_v2(
@@ -156,12 +158,12 @@ def _c3net_v2(
     return BilinearDecoder(classes, _c3_encoder(module, classes, p, q, classes, channels))
 
 
-def _espnet(layer: Layer, mixed: bool, classes: int, p: int = 2, q: int = 8) -> ESPNet:
+def _espnet(layer: Layer, mixed: bool, classes: int, p: int = 2, q: int = 8, part: str = "whole") -> nn.Module:
     """ESPNet with all it has, hierarchical fusion and the dilation of 1 too, and other blocks in its modules."""
     espnet.check_depth(p, q)
     module = partial(Pyramid, layer=layer)
     shrink = nn.AvgPool2d(3, stride=2, padding=1)
-    return ESPNet(classes, Encoder(classes, p, q, module, shrink, (16, 64, 128)), module, mixed)
+    return espnet.assemble(classes, Encoder(classes, p, q, module, shrink, (16, 64, 128)), module, mixed, part)
 
 
 NETWORKS = {

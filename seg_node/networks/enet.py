@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from seg_node.networks._unpool import WINDOWS, pool, unpool
 
+PARTS = ("whole", "encoder")
 SLOPES = ("block", "layer", "channel")
 Layer = Callable[[int, int], nn.Module]  # (channels, dilation), keeps the size
 Kind = Union[int, str]  # of a bottleneck: a dilation, or "asymmetric"
@@ -163,6 +164,7 @@ class ENet(nn.Module):
         window: int,
         late_activation: bool,
         dilated: Layer,
+        part: str,
     ) -> None:
         super().__init__()
 
@@ -175,6 +177,10 @@ class ENet(nn.Module):
         self.down2 = Down(64, 128, 0.1, encoder_relu, slopes, window)
         self.stage2 = stage(128, _STAGE, 0.1, encoder_relu)
         self.stage3 = stage(128, _STAGE, 0.1, encoder_relu)
+        self.alone = part == "encoder"
+        if self.alone:
+            self.scores = nn.Conv2d(128, classes, 1)
+            return
         self.up4 = Up(128, 64, decoder_relu, slopes, window, late_activation)
         self.stage4 = stage(64, (1, 1), 0.1, decoder_relu)
         self.up5 = Up(64, 16, decoder_relu, slopes, window, late_activation)
@@ -188,6 +194,8 @@ class ENet(nn.Module):
         quarter = self.stage1(quarter)
         y, places2 = self.down2(quarter)  # (128, H / 8, W / 8)
         y = self.stage3(self.stage2(y))
+        if self.alone:
+            return functional.interpolate(self.scores(y), size=(height, width), mode="bilinear", align_corners=False)
         y = self.stage4(self.up4(y, places2, quarter.shape[2:]))
         y = self.stage5(self.up5(y, places1, half.shape[2:]))
         return self.classify(y)[:, :, :height, :width]  # type: ignore[no-any-return]
@@ -201,6 +209,7 @@ def build(
     window: int = 3,
     late_activation: bool = True,
     dilated: Optional[Layer] = None,
+    part: str = "whole",
 ) -> ENet:
     """Build ENet. Raises ValueError where an option is none of the choices.
 
@@ -213,12 +222,15 @@ def build(
     March 2021).
     ``dilated``: (channels, dilation) to the layer that stands in place of each dilated 3x3 convolution; batch norm and
     activation follow it. None: the convolution.
+    ``part``: "whole", or the "encoder" alone, which is trained first, with a classifier of its own at 1/8.
     """
+    if part not in PARTS:
+        raise ValueError("part is {!r}; choose from {}".format(part, ", ".join(PARTS)))
     if slopes not in SLOPES:
         raise ValueError("slopes is {!r}; choose from {}".format(slopes, ", ".join(SLOPES)))
     if window not in WINDOWS:
         raise ValueError("window is {!r}; choose from {}".format(window, WINDOWS))
-    return ENet(classes, encoder_relu, decoder_relu, slopes, window, late_activation, dilated or _dilated)
+    return ENet(classes, encoder_relu, decoder_relu, slopes, window, late_activation, dilated or _dilated, part)
 
 
 # the public code's names of the parts of a block, of all its years

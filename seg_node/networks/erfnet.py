@@ -143,13 +143,29 @@ class EncoderAlone(nn.Module):
         return functional.interpolate(scores, size=x.shape[2:], mode="bilinear", align_corners=False)
 
 
+class Classification(nn.Module):
+    """The encoder as the authors pretrain it on ImageNet: normalised float (N, 3, H, W) to logits (N, classes).
+
+    Its tensors are named as in the whole network.
+    """
+
+    def __init__(self, encoder: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.fc = nn.Linear(128, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pooled = functional.max_pool2d(self.encoder(x), 2)
+        return self.fc(pooled.mean((2, 3)))  # type: ignore[no-any-return]
+
+
 def classifier(classes: int) -> nn.Module:
     """Scores of the encoder's 128 channels."""
     return nn.Conv2d(128, classes, 1)
 
 
-def build(classes: int, alone: bool = False, dilated: Optional[Layers] = None) -> nn.Module:
-    """Build ERFNet, or its encoder ``alone``.
+def build(classes: int, alone: bool = False, dilated: Optional[Layers] = None, classifies: bool = False) -> nn.Module:
+    """Build ERFNet, or its encoder ``alone``, or its encoder as a classifier of images (``classifies``).
 
     ``dilated``: (channels, dilation) to the layers that stand in the place of the dilated 3x1 and 1x3 convolutions, in
     the eight blocks that have them; batch norm follows them, dropout and the residual are the block's. None: ERFNet's.
@@ -158,6 +174,8 @@ def build(classes: int, alone: bool = False, dilated: Optional[Layers] = None) -
     early = [NonBottleneck1d(64, 1, EARLY_DROPOUT) for _ in range(EARLY_BLOCKS)]
     late = [NonBottleneck1d(128, rate, LATE_DROPOUT, dilated=second) for rate in LATE_DILATIONS]
     body = encoder(early, late)
+    if classifies:
+        return Classification(body, classes)
     if alone:
         return EncoderAlone(body, classifier(classes))
     return EncoderDecoder(body, decoder(classes), classifier(classes))
@@ -207,3 +225,4 @@ def _our_key(key: str) -> str:
 
 
 NETWORKS = {"erfnet": build, "erfnet_encoder": functools.partial(build, alone=True)}
+CLASSIFIERS = {"erfnet_imagenet": functools.partial(build, classifies=True)}

@@ -8,13 +8,14 @@ hierarchically. ``Encoder`` is ESPNet-C: to 1/8 in three steps, with the shrunk 
 
 import re
 from functools import partial
-from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 VARIANTS = ("test", "train")
+PARTS = ("whole", "encoder")
 State = Dict[str, torch.Tensor]
 Layer = Callable[[int, int, int], nn.Module]  # (channels in, channels out, dilation) to a layer of the same H and W
 Module = Callable[[int, int, int, bool], nn.Module]  # (channels in, channels out, stride, residual)
@@ -195,20 +196,28 @@ def _encoder(classes: int, p: int, q: int) -> Encoder:
     return Encoder(classes, p, q, Pyramid, nn.AvgPool2d(3, stride=2, padding=1), (16, 64, 128))
 
 
-def build(classes: int, p: int = 2, q: int = 8, variant: str = "test") -> ESPNet:
+def assemble(classes: int, encoder: Encoder, module: Module, mixed: bool, part: str) -> Union[ESPNet, EncoderOnly]:
+    """Return the whole network, or the encoder alone, which is trained first: its tensors have the same names.
+
+    Raises ValueError for another ``part``.
+    """
+    if part not in PARTS:
+        raise ValueError("part is {!r}; choose from {}".format(part, ", ".join(PARTS)))
+    return EncoderOnly(encoder) if part == "encoder" else ESPNet(classes, encoder, module, mixed)
+
+
+def build(
+    classes: int, p: int = 2, q: int = 8, variant: str = "test", part: str = "whole"
+) -> Union[ESPNet, EncoderOnly]:
     """Build ESPNet with ``p`` modules at 1/4 and ``q`` at 1/8.
 
     ``variant``: the authors' code has two definitions. In "test", which the paper's counts are of, the last convolution
-    sees the 16 channels at 1/2; in "train" the image's three too. Raises ValueError for anything else.
+    sees the 16 channels at 1/2; in "train" the image's three too. ``part``: "whole" or "encoder".
+    Raises ValueError for anything else.
     """
     if variant not in VARIANTS:
         raise ValueError("variant is {!r}; choose from {}".format(variant, ", ".join(VARIANTS)))
-    return ESPNet(classes, _encoder(classes, p, q), Pyramid, mixed=variant == "train")
-
-
-def build_encoder(classes: int, p: int = 2, q: int = 8) -> EncoderOnly:
-    """Build ESPNet-C, which the authors train first. Raises ValueError where ``p`` or ``q`` is none."""
-    return EncoderOnly(_encoder(classes, p, q))
+    return assemble(classes, _encoder(classes, p, q), Pyramid, variant == "train", part)
 
 
 # the authors' tensor names (sacmehta/ESPNet; clovaai/c3_sinet has the same) and ours, applied in this order
@@ -267,4 +276,4 @@ def from_authors(name: str, state: State) -> Optional[Tuple[State, Dict[str, Any
     return rename(state, branches), dict(depth(state), variant=variant)
 
 
-NETWORKS = {"espnet": build, "espnet_tiny": partial(build, q=3), "espnet_c": build_encoder}
+NETWORKS = {"espnet": build, "espnet_tiny": partial(build, q=3), "espnet_c": partial(build, part="encoder")}

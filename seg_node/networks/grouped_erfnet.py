@@ -11,7 +11,7 @@ convolution; DG2, DG4 and DG8 group the pointwise ones, an S behind shuffles the
 Gradual grouping (section 3.3) trains ``form="dense"``, whose connections between groups are multiplied by alpha, and
 takes alpha from 1 to 0 meanwhile: ``set_alpha``. ``to_grouped`` then makes the weights of ``form="grouped"``, the
 network to run. The encoder is trained first (section 4.3): ``part="encoder"`` is it with a classifier of its own, and
-its tensors are named as in the whole network.
+its tensors are named as in the whole network. The networks of Table 4 are trained on ImageNet before: the classifiers.
 """
 
 import functools
@@ -28,7 +28,7 @@ State = Dict[str, torch.Tensor]
 
 GROUPS = (1, 2, 4, 8)
 FORMS = ("grouped", "dense")
-PARTS = ("whole", "encoder")
+PARTS = ("whole", "encoder", "imagenet")
 LAYOUTS = ("printed", "counted")
 # Table 2 has 3-5 and 5-7 for rows 3 to 7, but three and two blocks: those are what its parameters add up to
 _SELECTIVE = (3, 4)  # blocks at 1/4 and at 1/8 that stay ERFNet's
@@ -163,6 +163,8 @@ def network(classes: int, kept: Tuple[int, int], pair: erfnet.Layers, light: boo
         [block(i, kept[1])(128, rate, erfnet.LATE_DROPOUT) for i, rate in enumerate(erfnet.LATE_DILATIONS)],
         PlainDownsampler if layout == "counted" else erfnet.Downsampler,
     )
+    if part == "imagenet":
+        return erfnet.Classification(body, classes)
     if part == "encoder":
         return erfnet.EncoderAlone(body, erfnet.classifier(classes))
     blocks = 1 if layout == "counted" else 2
@@ -185,7 +187,8 @@ def build(
 ) -> nn.Module:
     """Build one of the paper's networks; a name sets ``groups``, ``shuffle``, ``selective`` and ``light``.
 
-    ``form``: "grouped", or "dense" to train it by gradual grouping. ``part``: "whole" or "encoder".
+    ``form``: "grouped", or "dense" to train it by gradual grouping. ``part``: "whole", "encoder", or
+    "imagenet", the encoder as a classifier of images.
     ``layout``: "printed" is what Tables 1 and 2 say; "counted" is what all of the paper's parameters and FLOPs
     but one row add up to: plain convolutions as downsamplers, one block, not two, in each stage of the decoder, and no
     classifier of the encoder's own.
@@ -215,4 +218,9 @@ NETWORKS = {
     **_family("_star", (2, 4, 8), (False, True)),  # Table 3
     **_family("_light", (2, 4), (False,), light=True),  # Table 4
     **_family("", (2, 4, 8), (False, True), selective=True),  # Table 5
+}
+CLASSIFIERS = {
+    "d_star_imagenet": functools.partial(build, part="imagenet"),
+    "dg2_star_imagenet": functools.partial(build, groups=2, part="imagenet"),
+    "dg4_star_imagenet": functools.partial(build, groups=4, part="imagenet"),
 }
