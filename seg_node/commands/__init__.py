@@ -10,6 +10,12 @@ import sys
 
 from seg_node import __version__, plugins
 
+if sys.version_info < (3, 10):  # noqa: UP036  a robot's Python, where the node runs and this does not
+    sys.exit(
+        "seg-node needs Python 3.10 or newer; this is {}.{}. The node itself runs here: ros2 run seg_node "
+        "segmentation_node, and 'python3 -m seg_node.ros.top' shows how it does".format(*sys.version_info)
+    )
+
 
 def main(words: list[str] | None = None) -> int:
     """Run a subcommand. Returns 0 if it did what was asked, 1 if it could not, 2 for wrong arguments."""

@@ -12,11 +12,13 @@ all of them: stage, write, prove, publish. The model is whole at every moment, a
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seg_node import plugins
 from seg_node.model_card import CARD_NAME, ModelCard, load_card
-from seg_node.networks._deployed import Deployed
+
+if TYPE_CHECKING:  # the command line lists the targets where there is no PyTorch, too
+    from seg_node.networks._deployed import Deployed
 
 TARGETS = ("", "tx2")
 _NO_TARGETS = ("parity", "quantise")
@@ -41,7 +43,7 @@ class Source(NamedTuple):
     """What an exporter works from."""
 
     card: ModelCard  # ``wanted.size`` is in it
-    deployed: Deployed  # on the CPU, in eval mode, float32; an exporter that changes it works on a copy
+    deployed: "Deployed"  # on the CPU, in eval mode, float32; an exporter that changes it works on a copy
     wanted: Wanted
 
 
@@ -125,6 +127,7 @@ def check(to: str, wanted: Wanted) -> None:
 def _into(card: ModelCard, to: str, wanted: Wanted, say: Callable[[str], None]) -> Exported:
     """Export into the card's own folder, which is locked."""
     from seg_node.exporters import _publish
+    from seg_node.networks._deployed import Deployed
     from seg_node.runtimes.torch import load_network
 
     _publish.finish(card.folder)

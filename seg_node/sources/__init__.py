@@ -9,11 +9,15 @@ A source gives pixels, or a recorded message as it is. It knows nothing of rclpy
 """
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+if sys.version_info < (3, 10):  # noqa: UP036  a robot's Python
+    raise ImportError("seg_node.sources needs Python 3.10 or newer; this is {}.{}".format(*sys.version_info))
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".webp")
 BAGS = (".mcap", ".db3")
