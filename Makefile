@@ -3,15 +3,19 @@ export PYTHON ?= python3
 export VENV ?= .venv
 BIN := $(VENV)/bin
 DURATION ?= 20
+# what a robot's Python runs
+ROBOT := setup.py launch scripts $(addprefix seg_node/,*.py pipeline runtimes networks ros)
 
-.PHONY: help demo test test-export test-kilted check clean
+.PHONY: help demo test test-export test-kilted test-robot test-py36 check clean
 
 help:
 	@echo "make demo [SOURCE=video|folder|bag|camera index] [TOPIC=/image] [DURATION=20] [MODEL=name]"
 	@echo "make test    every test, real DDS between real processes included"
 	@echo "make test-export   every network of the papers through ONNX, label by label (make test takes one of each paper)"
 	@echo "make test-kilted   the node's tests with the next ROS 2 distribution, in .venv-kilted"
-	@echo "make check   ruff and mypy"
+	@echo "make test-robot    what runs on a robot under Python 3.6, 3.8, 3.10 and 3.12, those that are here (pyenv's too)"
+	@echo "make test-py36     the same under Python 3.6 alone, a Jetson TX2's"
+	@echo "make check   ruff, vermin (what Python 3.6 does not have) and mypy"
 	@echo "make clean   remove $(VENV) and what was made"
 
 demo:
@@ -32,10 +36,17 @@ test-kilted:
 	@tools/environment node
 	@PYTHONUNBUFFERED=1 .venv-kilted/bin/python -m pytest test/ros $(ARGS)
 
+test-robot:
+	@tools/test-robot $(if $(ARGS),-- $(ARGS))
+
+test-py36:
+	@tools/test-robot 3.6 $(if $(ARGS),-- $(ARGS))
+
 check:
 	@tools/environment test
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/vermin --quiet --no-tips --violations --eval-annotations --target=3.6- $(ROBOT)
 	@$(BIN)/mypy
 
 clean:

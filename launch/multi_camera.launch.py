@@ -63,7 +63,7 @@ def _node(context):
         ("{}/{}".format(camera, name), topic)
         for name in INPUTS
         if given[name]
-        for camera, topic in zip(cameras, _topics(name, given[name], cameras))  # noqa: B905  (Python 3.6)
+        for camera, topic in zip(cameras, _topics(name, given[name], cameras))
     ]
     return [
         Node(

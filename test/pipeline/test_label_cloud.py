@@ -160,7 +160,7 @@ def test_points_keep_their_place_and_get_the_labels():
     x, y, z = (np.random.default_rng(i).normal(size=(3, 4)) for i in range(3))
     z[0, 1] = np.nan
     cloud = LabelCloud().from_points((x.astype(">f4"), y, z.astype(np.float32)), LABELS, LABELS)
-    for axis, values in zip("xyz", (x, y, z), strict=True):
+    for axis, values in zip("xyz", (x, y, z)):
         np.testing.assert_array_equal(cloud.points[axis], values.astype(np.float32))
     assert (cloud.points["label"] == LABELS).all()
     with np.errstate(all="raise"):
