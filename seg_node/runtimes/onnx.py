@@ -1,6 +1,7 @@
 """ONNX Runtime: an ``.onnx`` graph on the CPU, or on a GPU where the installed build has one."""
 
-from typing import Any, Callable, List
+import logging
+from typing import Any, Callable, List, Tuple
 
 import numpy as np
 
@@ -9,19 +10,22 @@ from seg_node.runtimes import Prediction, Runtime, check_precision
 from seg_node.runtimes._adapt import Tensor, infer_in_batches, pick_input, pick_output
 
 REQUIRES = "onnxruntime"
-READS = ("onnx",)
+READS = ("onnx", "onnx_tx2", "onnx_fp16")
 RANK = 10
+_log = logging.getLogger(__name__)
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
 
 
 class OnnxRuntime(Runtime):
     name = "onnx"
 
-    def __init__(self, card: ModelCard, open_session: Callable[[str], Any]) -> None:
+    def __init__(self, card: ModelCard, kind: str, session: Any, open_session: Callable[[str], Any]) -> None:
+        """``kind``: of the file that ``session`` runs; ``open_session`` opens another."""
         super().__init__(card)
-        self._open = open_session
-        self._session = session = open_session("onnx")
+        self._kind, self._session, self._open = kind, session, open_session
         self._confident: Any = None  # opened when first wanted
+        self._fed = card = card.for_file(kind)
+        self.precision = "fp16" if kind == "onnx_fp16" else "fp32"
         graph_input = pick_input(card, [_tensor(node) for node in session.get_inputs()])
         self.device = "gpu" if _PROVIDERS["gpu"] in session.get_providers() else "cpu"
         self._input = graph_input.name
@@ -31,9 +35,9 @@ class OnnxRuntime(Runtime):
 
     def _infer(self, images: np.ndarray) -> Prediction:
         run = self._run
-        if self.wants_confidence and "onnx_confidence" in self.card.files:
+        if self.wants_confidence and self._kind + "_confidence" in self.card.files:
             run = self._run_with_confidence
-        return infer_in_batches(run, images, self.card, self.batch, self.wants_confidence)
+        return infer_in_batches(run, images, self._fed, self.batch, self.wants_confidence)
 
     def _run(self, x: np.ndarray) -> List[np.ndarray]:
         outputs: List[np.ndarray] = self._session.run([self._output], {self._input: x})
@@ -41,7 +45,7 @@ class OnnxRuntime(Runtime):
 
     def _run_with_confidence(self, x: np.ndarray) -> List[np.ndarray]:
         if self._confident is None:
-            self._confident = self._open("onnx_confidence")
+            self._confident = self._open(self._kind + "_confidence")
         outputs: List[np.ndarray] = self._confident.run(None, {self._confident.get_inputs()[0].name: x})
         return outputs
 
@@ -50,15 +54,15 @@ class OnnxRuntime(Runtime):
 
 
 def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> OnnxRuntime:
-    """Load the card's ONNX file.
+    """Load the card's ONNX file: the plain one; where this version of ONNX Runtime is too old for it, the TX2's.
 
-    ``device``: auto (the GPU if this build has it), cpu or gpu. ``precision``: auto or fp32: it computes in what the
-    file holds. Raises ValueError for others, CardError where the file is no ONNX graph or not as the card says.
+    ``device``: auto (the GPU if this build has it and it works), cpu or gpu. ``precision``: auto (fp32 where there is
+    such a file), fp32 or fp16: it computes in what the file holds. Raises ValueError for what is not there, CardError
+    where the file is no ONNX graph or not as the card says.
     """
     import onnxruntime
 
-    check_precision(precision, "fp32")
-
+    kinds = _kinds(card, precision)
     providers = _providers(device, onnxruntime.get_available_providers())
     options = onnxruntime.SessionOptions()
     # threads that wait busily take the cores from the camera's driver and from our own executor
@@ -67,11 +71,50 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Onnx
     def open_session(kind: str) -> Any:
         path = card.file(kind)
         try:
-            return onnxruntime.InferenceSession(str(path), options, providers=providers)
+            session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # ONNX Runtime raises its own classes, which differ between versions
             raise CardError("{}: ONNX Runtime cannot load it: {}".format(path, error)) from error
+        _check_device(device, providers, session.get_providers())
+        return session
 
-    return OnnxRuntime(card, open_session)
+    kind = kinds[0]
+    try:
+        session = open_session(kind)
+    except CardError as error:
+        card.file(kind)  # damaged, or made from other weights: no reason to take the other one
+        if len(kinds) == 1:
+            raise
+        kind = kinds[1]
+        _log.warning("%s; ONNX Runtime %s runs %s instead", error, onnxruntime.__version__, card.file(kind).name)
+        session = open_session(kind)
+    return OnnxRuntime(card, kind, session, open_session)
+
+
+def _kinds(card: ModelCard, precision: str) -> Tuple[str, ...]:
+    """Return the kinds of the card's files to try, in this order. Raises ValueError for a precision that none has."""
+    full = tuple(kind for kind in ("onnx", "onnx_tx2") if kind in card.files)
+    half = tuple(kind for kind in ("onnx_fp16",) if kind in card.files)
+    if precision == "fp16" and not half:
+        raise ValueError(
+            "precision 'fp16' is not possible here: model '{}' has no file of it; choose auto, or write one: "
+            "seg-node export {} --to onnx --precision fp16".format(card.name, card.folder)
+        )
+    if precision == "fp32" and half and not full:
+        check_precision(precision, "fp16")
+    check_precision(precision, "fp32", *(["fp16"] if half else []))
+    if half and (precision == "fp16" or not full):
+        return half
+    return full or ("onnx",)
+
+
+def _check_device(device: str, wanted: List[str], got: List[str]) -> None:
+    """ONNX Runtime runs on the CPU where its GPU libraries do not load, without an error: raise one, or say it."""
+    if _PROVIDERS["gpu"] not in wanted or _PROVIDERS["gpu"] in got:
+        return
+    why = "ONNX Runtime's CUDA provider does not load here: CUDA or cuDNN is missing, or of another version"
+    if device == "gpu":
+        raise ValueError("device 'gpu' is not available: {}; choose auto or cpu".format(why))
+    _log.warning("%s; it runs on the CPU", why)
 
 
 def _tensor(node: Any) -> Tensor:
