@@ -16,7 +16,7 @@ help:
 	@echo "make test-robot    what runs on a robot under Python 3.6, 3.8, 3.10 and 3.12, those that are here (pyenv's too)"
 	@echo "make test-py36     the same under Python 3.6 alone, a Jetson TX2's"
 	@echo "make check   ruff, vermin (what Python 3.6 does not have) and mypy"
-	@echo "make clean   remove $(VENV) and what was made"
+	@echo "make clean   remove $(VENV), .venv-py* and what was made"
 
 demo:
 	@tools/environment demo
@@ -50,4 +50,4 @@ check:
 	@$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build install log demo_out .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .venv-py* build install log demo_out .pytest_cache .mypy_cache .ruff_cache *.egg-info
