@@ -135,7 +135,7 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Reported:
-    """The result that a recipe is to give back, as its paper prints it; shares in percent."""
+    """A result that a recipe is to give back, as its paper prints it; shares in percent."""
 
     paper: str  # a file of config/papers
     table: str
@@ -156,7 +156,6 @@ class Recipe:
 
     name: str
     about: str  # which result of which paper, and what was chosen where the paper is silent
-    label_set: str
     network: Network
     input: Input
     train: tuple[Source, ...]
@@ -164,6 +163,7 @@ class Recipe:
     optimizer: Optimizer
     epochs: int
     batch_size: int
+    label_set: str = ""  # a classification has none: its classes are the data set's folders
     schedule: Schedule = Schedule("constant")
     loss: Loss = Loss()
     augment: Augment = Augment()
@@ -179,7 +179,7 @@ class Recipe:
     keep: str = "best"  # epoch whose weights are kept: best validation, or last
     start: str | None = None  # weights to begin with: a model's name, its folder, or a state dict's file
     teacher: Teacher | None = None
-    reported: Reported | None = None
+    reported: tuple[Reported, ...] = ()
     stages: tuple["Recipe", ...] = ()
 
     def as_text(self) -> str:
@@ -225,6 +225,7 @@ def _check(recipe: Recipe) -> None:
     mean, std, how, loss = recipe.input.mean, recipe.input.std, recipe.augment, recipe.loss
     for right, says in (
         (recipe.train, "key 'train': must list a source"),
+        (recipe.label_set or recipe.task == "classification", "key 'label_set': is missing"),
         (min(counts) >= 1, "epochs, batch_size, validate_every, input.size and per_epoch must be 1 or more"),
         (recipe.steps is None or recipe.steps >= 1, "steps must be 1 or more"),
         (len(mean) == len(std) == 3 and min(std) > 0, "input.mean and input.std must be 3 numbers, std above 0"),

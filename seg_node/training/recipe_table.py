@@ -41,12 +41,17 @@ def merged(under: Any, over: Any) -> Any:
 
 
 def with_stages(table: Table) -> Table:
-    """Return the table with each stage as a whole recipe: what it does not say is as the recipe says."""
+    """Return the table with each stage as a whole recipe: what it does not say is as the recipe says.
+
+    Only the first begins with the recipe's ``start``; the others with what the one before trained.
+    """
     stages = table.get("stages") or []
     if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
         raise ValueError("key 'stages': must be a list of tables")
     common = {key: value for key, value in table.items() if key not in ("stages", "reported")}
     whole = [{**common, **{key: merged(common.get(key), value) for key, value in s.items()}} for s in stages]
+    for stage, said in list(zip(whole, stages, strict=True))[1:]:
+        stage["start"] = said.get("start")
     return {**table, "stages": whole}
 
 

@@ -50,11 +50,19 @@ def begin(recipe: Recipe, network: torch.nn.Module) -> list[str]:
 
 def _weights(start: str) -> Path:
     """Return the file that ``start`` means: itself, or the PyTorch weights of a model."""
-    if Path(start).is_file() and Path(start).name != CARD_NAME:
-        return Path(start)
-    if not Path(start).exists() and start in names():
+    path = Path(start)
+    if path.is_file() and path.name != CARD_NAME:
+        return path
+    if (path / "weights.pt").is_file():  # a training's folder, of a classifier too
+        return path / "weights.pt"
+    if not path.exists() and start in names():
         raise ValueError(
             f"this recipe begins with what recipe {start} trains: run `seg-node train {start}` first, then give its "
             "folder with start=FOLDER (or the authors' weights with start=FILE, or start=null to begin from scratch)"
+        )
+    if not path.exists() and path.suffix in (".pth", ".pt"):
+        raise ValueError(
+            f"this recipe begins with the weights {start}, which are not here: give the file with start=FILE, or begin "
+            "from scratch with start=null (its 'about' says whose weights they are)"
         )
     return load_card(start).file("torch")
