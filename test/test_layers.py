@@ -14,9 +14,10 @@ ALLOWED = {
     "pipeline": (CORE | {"runtimes"}, {"numpy", "cv2"}),
     "runtimes": (CORE, {"numpy"}),
     "datasets": (CORE, {"numpy", "cv2"}),
+    "preparation": (CORE | {"datasets"}, {"numpy", "cv2"}),
     "sources": (CORE | {"datasets"}, {"numpy", "cv2", "av", "rosbags"}),
     "training": (
-        CORE | {"networks", "datasets", "pipeline"},
+        CORE | {"networks", "datasets", "pipeline", "preparation"},
         {"torch", "lightning", "torchmetrics", "numpy", "cv2", "yaml"},
     ),
     "importing": (CORE | {"networks", "runtimes"}, {"torch", "safetensors", "numpy"}),
@@ -31,7 +32,7 @@ ALLOWED = {
     "commands": (
         CORE
         | {"datasets", "runtimes", "training", "exporters", "evaluation", "pipeline", "sources", "demo", "replay"}
-        | {"networks", "importing"},
+        | {"networks", "importing", "preparation"},
         None,
     ),
 }
@@ -42,10 +43,12 @@ VENDORS = {
     "runtimes/openvino.py": (set(), {"openvino"}),
     "exporters/_logits.py": (set(), {"onnxruntime", "openvino"}),
     "evaluation/flops.py": (set(), {"torch"}),
+    "datasets/bag.py": ({"sources", "pipeline"}, {"rosbags"}),
     "replay/rerun_file.py": (set(), {"rerun"}),
     "replay/spread.py": (set(), {"ray"}),
     "replay/bag_names.py": (set(), {"fsspec"}),
     "evaluation/papers.py": ({"networks"}, {"torch"}),
+    "evaluation/grad_cam.py": ({"networks"}, {"torch"}),
     "training/distillation.py": ({"runtimes"}, set()),
     "training/start.py": ({"runtimes"}, set()),
 }
