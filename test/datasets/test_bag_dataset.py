@@ -91,7 +91,7 @@ def test_a_bag_without_labels_says_what_it_has(real_bags: Path) -> None:
 
 def test_what_is_no_bag_is_said(tmp_path: Path) -> None:
     (tmp_path / "x.mcap").write_bytes(b"no bag")
-    with pytest.raises(DatasetError, match="x.mcap"):
+    with pytest.raises(DatasetError, match=r"x\.mcap"):
         open_split("bag", "all", tmp_path / "x.mcap")
     with pytest.raises(ValueError, match=r"dataset.yaml"):
         open_split("bag", "test", tmp_path / "x.mcap")

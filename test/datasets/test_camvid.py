@@ -3,7 +3,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
 from layouts import camvid_original
 
 from seg_node import datasets
@@ -87,13 +86,13 @@ def test_the_original_has_32_colours_that_differ() -> None:
 @pytest.mark.parametrize("colour", [(128, 0, 191), (64, 64, 64)])
 def test_a_colour_that_the_original_does_not_have_is_named(tmp_path: Path, colour: tuple[int, ...]) -> None:
     camvid_original(tmp_path, ("0016E5_00390",), np.array([LANE, colour], np.uint8))
-    with pytest.raises(DatasetError, match="0016E5_00390_L.png: holds"):
+    with pytest.raises(DatasetError, match=r"0016E5_00390_L\.png: holds"):
         open_split("camvid", "train", tmp_path)[0]
 
 
 def test_a_frame_of_nowhere_in_the_original_is_named(tmp_path: Path) -> None:
     camvid_original(tmp_path, ("0016E9_00390",), np.array([LANE], np.uint8))
-    with pytest.raises(DatasetError, match="0016E9_00390.png: is no frame"):
+    with pytest.raises(DatasetError, match=r"0016E9_00390\.png: is no frame"):
         open_split("camvid", "train", tmp_path)
 
 

@@ -3,7 +3,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
 from layouts import POLYGONS, cityscapes
 
 from seg_node.datasets import DatasetError, open_split

@@ -88,7 +88,7 @@ def test_an_id_that_is_none_is_named_with_its_file(tmp_path: Path, ids: list, to
 def test_colours_instead_of_ids_are_refused(tmp_path: Path) -> None:
     suncg(tmp_path, ("scene",), np.array([1], np.uint8))
     write(tmp_path / "scene" / "0001_id_image.png", noise(0, (12, 4)))
-    with pytest.raises(DatasetError, match="id_image.png: its pixels are colours"):
+    with pytest.raises(DatasetError, match=r"id_image\.png: its pixels are colours"):
         open_split("suncg", "train", tmp_path)[0]
 
 
