@@ -1,12 +1,16 @@
 """Train a network by a recipe; goes on by itself where an earlier run of the same folder stopped.
 
-example:
+examples:
   seg-node train rdsnet_camvid --data CamVid --out runs/rdsnet
-  seg-node train rdsnet_camvid_street --data CamVid --out runs/mine epochs=20 optimizer.lr=0.001
+  seg-node train modern_camvid --data CamVid --out runs/mine network.name=espnet epochs=20 optimizer.lr=0.001
+  seg-node train modern_camvid --data CamVid --out runs/two --devices 2            # two GPUs, or CPU processes
+  torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:29500 \\
+      -m seg_node train modern_camvid --data CamVid --out /shared/runs/eight       # on each of two machines
 
 The folder then holds best.ckpt, last.ckpt, weights.pt, card.yaml (so `seg-node evaluate` and `export` take the
-folder), recipe.yaml and run.yaml (how to repeat it), and TensorBoard's logs (tensorboard --logdir DIR).
-Ctrl-C or a kill loses the running epoch and no more: the same command goes on after the last whole one.
+folder), recipe.yaml and run.yaml (how to repeat it), curve.jsonl (a line an epoch) and TensorBoard's logs
+(tensorboard --logdir DIR). A recipe with stages keeps all that in a folder a stage. Ctrl-C or a kill loses the running
+epoch and no more: the same command goes on after the last whole one. `seg-node check-data` finds bad files beforehand.
 """
 
 import argparse
@@ -21,7 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="where to write; an unfinished training there is gone on with"
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes that load data (default 1)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that load data, for each process that trains")
+    parser.add_argument(
+        "--devices", default="auto", help="GPUs (or CPU processes) to train with on this machine; default: every GPU"
+    )
+    parser.add_argument("--num-nodes", type=int, default=1, help="machines that train together (default 1)")
+    parser.add_argument("--accelerator", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument("changes", nargs="*", metavar="key=value", help="changes to the recipe")
 
 
@@ -29,8 +38,11 @@ def run(arguments: argparse.Namespace) -> int:
     from seg_node.training.recipe import load_recipe
 
     recipe = load_recipe(arguments.recipe, tuple(arguments.changes))
-    from seg_node.training.loop import train
+    if arguments.devices != "auto" and not arguments.devices.isdecimal():
+        raise ValueError(f"--devices is {arguments.devices}; must be a number, or auto")
+    from seg_node.training.loop import Cluster, train
 
-    out = train(recipe, arguments.data, arguments.out, arguments.workers)
-    print(f"trained: {out}/weights.pt with its card; next: seg-node export {out} --to onnx")
+    cluster = Cluster(arguments.devices, arguments.num_nodes, arguments.accelerator)
+    out = train(recipe, arguments.data, arguments.out, arguments.workers, cluster)
+    print(f"trained: {out}; next: seg-node evaluate {out}, seg-node export {out} --to onnx")
     return 0

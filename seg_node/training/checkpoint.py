@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from seg_node.label_set import load_label_set
 from seg_node.model_card import CARD_NAME, sha256, write_card
 from seg_node.training.recipe import Recipe
+from seg_node.yaml_table import read_table
+
+WEIGHTS, RUN = "weights.pt", "run.yaml"
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -80,43 +82,74 @@ def provenance(recipe: Recipe, data: Path | None) -> dict[str, Any]:
     }
 
 
+def go_on(folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``run.yaml`` says of a training that goes on, after which its runs are listed.
+
+    ``about``: ``provenance`` of this run. Raises ValueError where the data are not those that it began with.
+    """
+    try:
+        earlier = read_table(folder / RUN)
+    except FileNotFoundError:
+        return dict(about)
+    if earlier.get("data_fingerprint") not in (None, about["data_fingerprint"]):
+        raise ValueError(
+            f"{folder}: was trained on other data (the files' names or sizes differ); give --data what it began with, "
+            "or choose another --out"
+        )
+    return {**about, "runs": list(earlier.get("runs") or [])}
+
+
+def write_run(folder: Path, about: Mapping[str, Any]) -> None:
+    """Write ``run.yaml``, whole or not at all."""
+    write_card(folder / RUN, about)
+
+
 def write_provenance(folder: Path, recipe: Recipe, about: Mapping[str, Any]) -> None:
     """Write ``recipe.yaml`` and ``run.yaml`` beside the weights."""
     (folder / "recipe.yaml").write_text(recipe.as_text(), encoding="utf-8")
-    (folder / "run.yaml").write_text(yaml.safe_dump(dict(about), sort_keys=False), encoding="utf-8")
+    write_run(folder, about)
 
 
 def publish(folder: Path, recipe: Recipe, about: Mapping[str, Any]) -> None:
-    """Write the weights of ``best.ckpt`` with the card that makes the folder a model, and renew ``run.yaml``."""
-    kept = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)
+    """Write the weights of the epoch that is kept, with the card that makes the folder a model; renew ``run.yaml``.
+
+    A classifier has no card: it labels no pixels, but an encoder may begin with its weights.
+    """
+    kept = torch.load(folder / f"{recipe.keep}.ckpt", map_location="cpu", weights_only=True)
     prefix = "network."
     weights = {key[len(prefix) :]: tensor for key, tensor in kept["state_dict"].items() if key.startswith(prefix)}
-    save_weights(weights, folder / "weights.pt")
-    about = {**about, "epochs": recipe.epochs, "best_epoch": kept["epoch"] + 1}
-    write_provenance(folder, recipe, about)
+    save_weights(weights, folder / WEIGHTS)
+    hours = sum(run.get("hours", 0.0) for run in about.get("runs", ()))
+    about = {**about, "epochs": recipe.epochs, "kept_epoch": kept["epoch"] + 1, "hours": round(hours, 2)}
+    best = next((float(s["best_model_score"]) for s in kept["callbacks"].values() if s.get("best_model_score")), None)
+    if best is not None:
+        about["best_score"] = best
+    write_run(folder, about)
+    if recipe.task == "segmentation":
+        write_card(folder / CARD_NAME, _card(folder, recipe, about))
+
+
+def _card(folder: Path, recipe: Recipe, about: Mapping[str, Any]) -> dict[str, Any]:
     sources = [{"dataset": s.dataset, "split": s.split} for s in recipe.train]
-    write_card(
-        folder / CARD_NAME,
-        {
-            "name": folder.resolve().name,
-            "network": {
-                "name": recipe.network.name,
-                "classes": load_label_set(recipe.label_set).class_count,
-                "options": recipe.network.options,
-            },
-            "label_set": recipe.label_set,
-            "input": {
-                "size": list(recipe.input.size),
-                "channels": "bgr",
-                "mean": list(recipe.input.mean),
-                "std": list(recipe.input.std),
-                "scale": 255,
-            },
-            "output": {"kind": "labels"},
-            "files": {"torch": {"path": "weights.pt", "sha256": sha256(folder / "weights.pt")}},
-            "training": {**about, "data": sources},
+    return {
+        "name": folder.resolve().name,
+        "network": {
+            "name": recipe.network.name,
+            "classes": load_label_set(recipe.label_set).class_count,
+            "options": recipe.network.options,
         },
-    )
+        "label_set": recipe.label_set,
+        "input": {
+            "size": list(recipe.input.size),
+            "channels": "bgr",
+            "mean": list(recipe.input.mean),
+            "std": list(recipe.input.std),
+            "scale": 255,
+        },
+        "output": {"kind": "labels"},
+        "files": {"torch": {"path": WEIGHTS, "sha256": sha256(folder / WEIGHTS)}},
+        "training": {**about, "data": sources},
+    }
 
 
 def _commit() -> str:

@@ -1,20 +1,22 @@
 """Samples for the loop: drawn, augmented and handed over as tensors.
 
 What is drawn and how it is augmented follows from (seed, epoch, place) alone, so a resumed training sees what an
-uninterrupted one would have seen.
+uninterrupted one would have seen, and several processes together see what one would.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from seg_node.datasets import Sample, Split, label_set_of, open_split
 from seg_node.label_set import UNLABELLED, load_label_set
-from seg_node.training.augment import augment, fit
-from seg_node.training.recipe import Augment, Recipe, Source
+from seg_node.training.augment import augment, fit, paste
+from seg_node.training.recipe import Recipe, Source
 
 Place = tuple[int, int, int]  # epoch, source, index
 
@@ -61,41 +63,101 @@ def open_source(source: Source, recipe: Recipe, data: Path | None) -> Cached:
 class TrainingSamples(Dataset):  # type: ignore[type-arg]
     """Augmented samples by place: image uint8 (H, W, 3) BGR and label int64 (H, W)."""
 
-    def __init__(self, splits: Sequence[Cached], size: tuple[int, int], how: Augment | None, seed: int) -> None:
-        self._splits, self._size, self._how, self._seed = splits, size, how, seed
+    def __init__(self, splits: Sequence[Cached], recipe: Recipe, train: bool) -> None:
+        self._splits, self._size, self._seed = splits, recipe.input.size, recipe.seed
+        self._how = recipe.augment if train else None
+        self._pasted: tuple[int, ...] = ()
+        if recipe.augment.paste:
+            names = load_label_set(recipe.label_set).names
+            self._pasted = tuple(names.index(name) for name in recipe.augment.paste.classes)
 
     def __getitem__(self, place: Place) -> tuple[torch.Tensor, torch.Tensor]:
         epoch, source, index = place
+        rng = np.random.default_rng((self._seed, epoch, source, index))
+        image, label = self._sample(source, index, rng)
+        pasting = self._how.paste if self._how else None
+        if pasting and rng.random() < pasting.probability:
+            other = self._sample(source, int(rng.integers(len(self._splits[source]))), rng)
+            image, label = paste(image, label, *other, self._pasted)
+        return torch.from_numpy(image), torch.from_numpy(label.astype(np.int64))
+
+    def _sample(self, source: int, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         image, label, _ = self._splits[source][index]
         image, label = fit(image, label, self._size)
-        if self._how is not None:
-            rng = np.random.default_rng((self._seed, epoch, source, index))
-            image, label = augment(image, label, self._how, rng)
-        return torch.from_numpy(image), torch.from_numpy(label.astype(np.int64))
+        return (image, label) if self._how is None else augment(image, label, self._how, rng)
 
 
 class EpochSampler(Sampler):  # type: ignore[type-arg]
-    """Places of one epoch, shuffled; the last short batch is dropped.
+    """One process's places of one epoch, shuffled; the last short batch is dropped.
 
-    Asks for the epoch when iterated, and has no ``set_epoch``: Lightning calls that too late when it resumes.
+    Of every batch, process ``rank`` of ``world`` takes each ``world``-th. Asks for the epoch when iterated, and has no
+    ``set_epoch``: Lightning calls that too late when it resumes.
     """
 
     def __init__(
-        self, splits: Sequence[Cached], sources: Sequence[Source], batch: int, seed: int, epoch: Callable[[], int]
+        self,
+        splits: Sequence[Any],
+        recipe: Recipe,
+        epoch: Callable[[], int],
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
-        self._splits, self._sources, self._batch, self._seed, self._epoch = splits, sources, batch, seed, epoch
+        if recipe.batch_size % world:
+            raise ValueError(f"batch_size {recipe.batch_size} cannot be shared by {world} processes: choose a multiple")
+        self._splits, self._recipe, self._epoch = splits, recipe, epoch
+        self._rank, self._world = rank, world
 
     def __len__(self) -> int:
-        drawn = sum(s.per_epoch or len(split) for s, split in zip(self._sources, self._splits, strict=True))
-        return max(drawn // self._batch, 1) * self._batch
+        return self._total() // self._world
+
+    def _total(self) -> int:
+        drawn = sum(s.per_epoch or len(split) for s, split in zip(self._recipe.train, self._splits, strict=True))
+        return max(drawn // self._recipe.batch_size, 1) * self._recipe.batch_size
 
     def __iter__(self) -> Iterator[Place]:
         epoch = self._epoch()
-        rng = np.random.default_rng((self._seed, epoch))
+        rng = np.random.default_rng((self._recipe.seed, epoch))
         places: list[Place] = []
-        for number, (source, split) in enumerate(zip(self._sources, self._splits, strict=True)):
+        for number, (source, split) in enumerate(zip(self._recipe.train, self._splits, strict=True)):
             count = source.per_epoch or len(split)
             order = np.concatenate([rng.permutation(len(split)) for _ in range(-(-count // len(split)))])[:count]
             places += [(epoch, number, int(index)) for index in order]
-        order = np.resize(rng.permutation(len(places)), len(self))
-        return iter([places[i] for i in order])
+        order = np.resize(rng.permutation(len(places)), self._total())
+        return iter([places[i] for i in order[self._rank :: self._world]])
+
+
+class Data(pl.LightningDataModule):
+    """A recipe's data. Opening it reads no sample. Raises what ``open_source`` raises."""
+
+    def __init__(self, recipe: Recipe, data: Path | None, workers: int) -> None:
+        super().__init__()
+        self.recipe, self.workers = recipe, workers
+        self.splits = [open_source(source, recipe, data) for source in recipe.train]
+        self.validation = open_source(recipe.validate, recipe, data)
+        self.classes = load_label_set(recipe.label_set).class_count
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        trainer = self.trainer
+        assert trainer is not None
+        world = trainer.world_size
+        sampler = EpochSampler(self.splits, self.recipe, lambda: trainer.current_epoch, trainer.global_rank, world)
+        samples = TrainingSamples(self.splits, self.recipe, train=True)
+        return self._loader(samples, self.recipe.batch_size // world, sampler, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        assert self.trainer is not None
+        count = self.recipe.validate.per_epoch or len(self.validation)
+        places = [(0, 0, index) for index in range(count)][self.trainer.global_rank :: self.trainer.world_size]
+        samples = TrainingSamples([self.validation], self.recipe, train=False)
+        return self._loader(samples, min(self.recipe.batch_size, 4), places)
+
+    def _loader(self, samples: Any, batch: int, sampler: Any, drop_last: bool = False) -> DataLoader[Any]:
+        return DataLoader(
+            samples,
+            batch,
+            sampler=sampler,
+            drop_last=drop_last,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )

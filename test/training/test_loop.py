@@ -1,5 +1,6 @@
 """A real training, small: rendered streets, killed and gone on with."""
 
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
@@ -23,7 +25,8 @@ from seg_node.model_card import load_card  # noqa: E402
 from seg_node.runtimes import load_runtime  # noqa: E402
 from seg_node.training import data, loop  # noqa: E402
 from seg_node.training.checkpoint import WholeCheckpoints  # noqa: E402
-from seg_node.training.recipe import load_recipe  # noqa: E402
+from seg_node.training.recipe import Source, load_recipe  # noqa: E402
+from seg_node.training.task import Segmentation  # noqa: E402
 
 RECIPE = """
 name: tiny
@@ -166,7 +169,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(checkpoint: Path, monkeypatch: 
 def test_a_training_shorter_than_validate_every_is_scored(tmp_path: Path) -> None:
     command(tmp_path)
     recipe = load_recipe(tmp_path / "tiny.yaml", ("epochs=1", "validate_every=2"))
-    assert loop._trainer(recipe, tmp_path, loop.EpochLine()).check_val_every_n_epoch == 1
+    assert loop._trainer(recipe, tmp_path, [], "miou", loop.Cluster()).check_val_every_n_epoch == 1
 
 
 def test_a_data_set_of_other_labels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +182,7 @@ def test_a_data_set_of_other_labels_is_refused(tmp_path: Path, monkeypatch: pyte
 
 def test_a_gradient_scaler_deals_with_its_own_overflows(tmp_path: Path) -> None:
     command(tmp_path)
-    task = loop.Task(load_recipe(tmp_path / "tiny.yaml"), np.full(11, 1 / 11))
+    task = Segmentation(load_recipe(tmp_path / "tiny.yaml"), np.full(11, 1 / 11), tmp_path)
     task.network.classify.bias.grad = torch.full((11,), torch.inf)
     task.trainer = SimpleNamespace(precision_plugin=SimpleNamespace(scaler=None), global_step=0)
     with pytest.raises(FloatingPointError, match=r"classify\.bias"):
@@ -188,8 +191,90 @@ def test_a_gradient_scaler_deals_with_its_own_overflows(tmp_path: Path) -> None:
     task.on_before_optimizer_step(None)
 
 
-def test_a_gradient_that_is_not_finite_stops_it(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_a_number_stops_it_and_saves_the_batch(tmp_path: Path) -> None:
     done = subprocess.run(
         command(tmp_path, "optimizer.lr=1e30", "precision=bf16-mixed"), capture_output=True, text=True, timeout=120
     )
-    assert done.returncode == 1 and "not finite" in done.stderr
+    assert done.returncode == 1 and "the loss is nan" in done.stderr and "lower optimizer.lr" in done.stderr
+    path = tmp_path / "run" / "bad_batch_0.pt"
+    assert str(path) in done.stderr
+    saved = torch.load(path, weights_only=True)
+    assert saved["images"].shape == (4, 48, 64, 3) and saved["labels"].shape == (4, 48, 64) and saved["step"] > 0
+    assert not (tmp_path / "run" / "weights.pt").exists()
+
+
+def test_a_curve_and_the_runs_are_kept(uninterrupted) -> None:
+    run = uninterrupted[0] / "run"
+    lines = [json.loads(line) for line in (run / "curve.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4] and all(0 <= line["miou"] <= 1 for line in lines)
+    about = yaml.safe_load((run / "run.yaml").read_text())
+    assert [(r["after_epoch"], r["to_epoch"]) for r in about["runs"]] == [(0, 4)]
+    assert about["best_score"] == pytest.approx(max(line["miou"] for line in lines))
+
+
+def test_going_on_with_other_data_is_refused(uninterrupted, tmp_path: Path) -> None:
+    shutil.copytree(uninterrupted[0] / "run", tmp_path / "run")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "new.png").write_bytes(b"1")
+    done = subprocess.run(
+        command(tmp_path, "--data", str(tmp_path / "data")), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1 and "was trained on other data" in done.stderr
+
+
+@pytest.mark.parametrize("launcher", ["devices", "torchrun"])
+def test_two_processes_train_one_network(uninterrupted, tmp_path: Path, launcher: str) -> None:
+    """Over gloo. Batch norm sees half a batch in each, so weights are near those of one process, not equal."""
+    words = command(tmp_path, "--accelerator", "cpu")
+    if launcher == "devices":
+        words += ["--devices", "2"]
+    else:
+        words[1:2] = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("epoch 4/4") == 1  # one of them prints
+    run, alone = tmp_path / "run", uninterrupted[0] / "run"
+    lines, one = (
+        [json.loads(line) for line in (folder / "curve.jsonl").read_text().splitlines()] for folder in (run, alone)
+    )
+    assert [line["steps"] for line in lines] == [line["steps"] for line in one]  # each takes half of every batch
+    assert lines[0]["loss"] == pytest.approx(one[0]["loss"], rel=0.1)
+    assert lines[-1]["loss"] < 0.8 * lines[0]["loss"]
+    assert yaml.safe_load((run / "run.yaml").read_text())["runs"][0]["processes"] == 2
+    load_runtime(load_card(run), "torch", "cpu").close()
+
+
+def test_processes_share_every_batch_out() -> None:
+    recipe = SimpleNamespace(batch_size=4, seed=1, train=[Source("street", "train")])
+    one = list(data.EpochSampler([range(12)], recipe, lambda: 3))
+    two = [list(data.EpochSampler([range(12)], recipe, lambda: 3, rank, 2)) for rank in (0, 1)]
+    assert len(one) == 12 and len(two[0]) == len(two[1]) == 6
+    for batch in range(3):
+        together = two[0][2 * batch : 2 * batch + 2] + two[1][2 * batch : 2 * batch + 2]
+        assert set(together) == set(one[4 * batch : 4 * batch + 4])
+    with pytest.raises(ValueError, match="batch_size 4 cannot be shared by 3 processes"):
+        data.EpochSampler([range(12)], recipe, lambda: 3, 0, 3)
+
+
+def test_stages_follow_one_another(tmp_path: Path) -> None:
+    stages = "stages: [{name: first, epochs: 1}, {name: second, epochs: 2, trains: [{of: all, lr_times: 0.1}]}]\n"
+    words = command(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(RECIPE + stages)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    out = done.stdout
+    assert (
+        out.index("stage 1/2: first") < out.index("epoch 1/1") < out.index("stage 2/2: second") < out.index("epoch 2/2")
+    )
+    run = tmp_path / "run"
+    weights = [torch.load(run / name / "weights.pt", weights_only=True) for name in ("first", "second", ".")]
+    moved = (weights[1]["classify.weight"] - weights[0]["classify.weight"]).abs().max()
+    assert 0 < moved < 0.05  # the second stage began with the first one's
+    assert all(torch.equal(weights[1][key], weights[2][key]) for key in weights[1])
+    load_runtime(load_card(run), "torch", "cpu").close()
+    (run / "second" / "last.ckpt").unlink()
+    (run / "second" / "weights.pt").unlink()
+    again = subprocess.run(words, capture_output=True, text=True, timeout=240)
+    assert again.returncode == 0 and "epoch 1/1" not in again.stdout and "epoch 2/2" in again.stdout
