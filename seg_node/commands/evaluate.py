@@ -1,87 +1,128 @@
 """Score a model on a data set, through the same pipeline and runtime that the robot runs.
 
-example:
+examples:
   seg-node evaluate rdsnet_camvid --dataset camvid --data CamVid --split val
-  seg-node evaluate runs/rdsnet --dataset street --split test --runtime torch
+  seg-node evaluate runs/rdsnet --dataset street --split test --runtime torch --out results
+  seg-node evaluate models/dg2 --dataset cityscapes --data Cityscapes --gt-scale 2 --limit 50
+  seg-node evaluate --predictions results_of_somebody --dataset cityscapes --data Cityscapes
 
 mIoU is the mean over the classes of intersection over union. Void ground truth is ignored (the usual way);
 --void counted counts a class predicted there as wrong, as ESPNet's and RDS-Net's CamVid figures do. The table shows
-both.
+both. Cityscapes' category IoU, and where gtFine_instanceIds.png are there its instance-level iIoU, are those of the
+official evaluation.
+
+--out leaves evaluation.json, evaluation.txt, confusion.png and .csv, worst.jpg and worst/ (image, ground truth,
+prediction, error), and labels/: a PNG of class ids for each image.
 """
 
 import argparse
 import json
-import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from seg_node import datasets, runtimes
+from seg_node import runtimes
+from seg_node.commands._scoring import add_data_arguments, add_runtime_arguments, cell, open_ground, whole
+
+if TYPE_CHECKING:
+    from seg_node.evaluation.score import Ground, Progress, Report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="a shipped model's name, or a folder with a card.yaml")
-    parser.add_argument("--dataset", required=True, choices=datasets.names())
-    parser.add_argument("--data", type=Path, help="the data set's folder; the street needs none")
-    parser.add_argument("--split", default="val", help="train, val or test (default val)")
-    parser.add_argument(
-        "--runtime",
-        default="auto",
-        choices=["auto", *runtimes.names()],
-        help="auto takes the fastest that is installed",
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("model", nargs="?", help="a shipped model's name, or a folder with a card.yaml")
+    what.add_argument(
+        "--predictions", type=Path, metavar="DIR", help="no model: score label PNGs, NAME.png or NAME_anything.png"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu or gpu (default auto)")
-    parser.add_argument("--void", default="ignored", choices=["ignored", "counted"], help="which figures --json prints")
-    parser.add_argument("--save", type=Path, metavar="DIR", help="write the label images there")
+    parser.add_argument(
+        "--prediction-ids",
+        default="raw",
+        choices=["raw", "classes"],
+        help="what these PNGs hold: ids as in the data set's files (Cityscapes: labelIds), or class ids as --out "
+        "writes them (default raw)",
+    )
+    add_data_arguments(parser)
+    add_runtime_arguments(parser)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write figures, pictures and labels there")
+    parser.add_argument("--worst", default=10, type=whole, metavar="N", help="images in worst/ (default 10)")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from seg_node.evaluation.score import evaluate
-    from seg_node.label_set import load_label_set
-    from seg_node.model_card import load_card
-    from seg_node.pipeline.segmenter import Segmenter
+    from seg_node.evaluation import results
+    from seg_node.evaluation.output_folder import output_folder
+    from seg_node.replay.progress import Bars
 
-    card = load_card(arguments.model)
-    truth = load_label_set(datasets.label_set_of(arguments.dataset))
-    split = datasets.open_split(arguments.dataset, arguments.split, arguments.data)
-    if arguments.save:
-        arguments.save.mkdir(parents=True, exist_ok=True)
-    runtime = runtimes.load_runtime(card, arguments.runtime, arguments.device)
-    report = evaluate(Segmenter(card, runtime), split, truth, arguments.save, _show_progress)
-    what = {"model": card.name, "dataset": arguments.dataset, "split": arguments.split}
-    result = {**what, **report.as_dict(arguments.void), "runtime": runtime.name, "precision": runtime.precision}
-    runtime.close()
-    print(
-        json.dumps(result) if arguments.json else _table(result, report.as_dict("ignored"), report.as_dict("counted"))
-    )
+    ground = open_ground(arguments)
+    out = output_folder(arguments.out, results.MARK) if arguments.out else nullcontext()
+    with out as folder:
+        with Bars("images") as bars:
+            report, about, labels_of = _score(arguments, ground, folder, bars.add("scoring"))
+        what = {"model": about.pop("model"), "dataset": arguments.dataset, "split": arguments.split}
+        result = {**what, **report.as_dict(arguments.void), **about}
+        table = _table(result, report.as_dict("ignored"), report.as_dict("counted"))
+        if folder is not None:
+            results.write_results(folder, ground, report, result, table, labels_of, arguments.worst)
+    print(json.dumps(result) if arguments.json else table)
+    if arguments.out and not arguments.json:
+        print(f"written: {arguments.out}/confusion.png, worst.jpg, evaluation.json and more")
     return 0
 
 
-def _show_progress(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{done}/{total} images", end="\n" if done == total else "", file=sys.stderr, flush=True)
+def _score(
+    arguments: argparse.Namespace, ground: "Ground", folder: Path | None, progress: "Progress"
+) -> tuple["Report", dict[str, Any], Callable]:
+    """Return the report, what was scored, and a function: an item of the report -> its labels, uint8 (H, W)."""
+    from seg_node.evaluation.label_files import label_reader
+    from seg_node.evaluation.score import evaluate_files, evaluate_on
+    from seg_node.model_card import load_card
+    from seg_node.pipeline.segmenter import Segmenter
+
+    if arguments.predictions:
+        read = label_reader(arguments.predictions, ground.label_set, arguments.prediction_ids)
+        report = evaluate_files(read, ground, progress)
+        return report, {"model": str(arguments.predictions), "runtime": None}, lambda item: read(item.name)
+    card = load_card(arguments.model)
+    runtime = runtimes.load_runtime(card, arguments.runtime, arguments.device, arguments.precision)
+    labels = folder / "labels" if folder else None
+    try:
+        report = evaluate_on(ground, Segmenter(card, runtime), labels, progress)
+    finally:
+        runtime.close()
+    about = {"model": card.name, "runtime": runtime.name, "precision": runtime.precision, "device": runtime.device}
+    # `folder` has another name once all is written
+    saved = label_reader(labels, ground.label_set, "classes") if labels else None
+    return report, about, lambda item: saved(item.name) if saved else None
 
 
 def _table(what: dict, ignored: dict, counted: dict) -> str:
-    lines = [
-        f"{what['model']} on {what['dataset']} {what['split']}, {what['images']} images, runtime {what['runtime']}, "
-        f"{what['ms_per_image']['p50']:.1f} ms an image (p95 {what['ms_per_image']['p95']:.1f})",
-        f"{'':<24}{'void ignored':>14}{'void counted':>14}",
-    ]
+    times = what["ms_per_image"]
+    head = f"{what['model']} on {what['dataset']} {what['split']}, {what['images']} images"
+    if times:
+        head += f", runtime {what['runtime']}, {times['p50']:.1f} ms an image (p95 {times['p95']:.1f})"
+    if what["gt_scale"] != 1:
+        head += f", at 1/{what['gt_scale']} of the ground truth's size"
+    lines = [head, f"{'':<24}{'void ignored':>14}{'void counted':>14}"]
 
-    def row(name: str, one: object, other: object) -> str:
-        def cell(value: object) -> str:
-            return f"{100 * value:>12.2f} %" if isinstance(value, float) else f"{'-':>14}"
+    def add(titles: dict[str, str], one: dict, other: dict) -> None:
+        lines.extend(f"{title:<24}{cell(one[key])}{cell(other[key])}" for key, title in titles.items())
 
-        return f"{name:<24}{cell(one)}{cell(other)}"
-
-    lines += [row(name, ignored["iou"][name], counted["iou"][name]) for name in ignored["iou"]]
-    lines += [
-        row(title, ignored[key], counted[key])
-        for title, key in (
-            ("mIoU", "miou"),
-            ("pixel accuracy", "pixel_accuracy"),
-            ("class accuracy", "class_accuracy"),
-            ("frequency weighted IoU", "frequency_weighted_iou"),
-        )
-    ]
+    add({name: name for name in ignored["iou"]}, ignored["iou"], counted["iou"])
+    totals = {
+        "miou": "mIoU",
+        "pixel_accuracy": "pixel accuracy",
+        "class_accuracy": "class accuracy",
+        "frequency_weighted_iou": "frequency weighted IoU",
+    }
+    add(totals, ignored, counted)
+    if ignored["category_iou"]:
+        lines.append("categories")
+        add({name: f"  {name}" for name in ignored["category_iou"]}, ignored["category_iou"], counted["category_iou"])
+        add({"category_miou": "  mean"}, ignored, counted)
+    if ignored["instance_iou"]:
+        lines.append("instance level (iIoU; objects weigh alike)")
+        lines += [f"  {name:<22}{cell(value)}" for name, value in ignored["instance_iou"].items()]
+        lines.append(f"  {'mean of classes':<22}{cell(ignored['instance_miou'])}")
+        lines.append(f"  {'mean of categories':<22}{cell(ignored['category_instance_miou'])}")
     return "\n".join(lines)

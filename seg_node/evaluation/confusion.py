@@ -4,9 +4,13 @@ Rows are ground truth, columns prediction. Row and column ``classes`` hold void:
 pixels that the network left unlabelled. Knows nothing of files or networks.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
+
+_EXACT = 1 << 24  # OpenCV's histogram comes as float32, which holds whole numbers up to this
 
 
 class Scores(NamedTuple):
@@ -22,9 +26,10 @@ class Scores(NamedTuple):
 class Confusion:
     """Counts of pixels; ``add`` as often as there are images, then ``scores``."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, matrix: np.ndarray | None = None) -> None:
+        """``matrix``: counts to begin with, int64 (classes + 1, classes + 1)."""
         self.classes = classes
-        self.matrix = np.zeros((classes + 1, classes + 1), np.int64)
+        self.matrix = np.zeros((classes + 1, classes + 1), np.int64) if matrix is None else matrix
 
     def add(self, truth: np.ndarray, predicted: np.ndarray) -> None:
         """Count one image: two uint8 (H, W), class ids; ids from ``classes`` on are void.
@@ -33,9 +38,15 @@ class Confusion:
         """
         if truth.shape != predicted.shape:
             raise ValueError(f"ground truth is {truth.shape}, prediction {predicted.shape}: sizes must be equal")
+        rows = max(1, _EXACT // truth.shape[1])
+        for top in range(0, len(truth), rows):
+            self.matrix += self._count(truth[top : top + rows], predicted[top : top + rows])
+
+    def _count(self, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        """Return int64 (classes + 1, classes + 1). A histogram over two images is five times as fast as bincount."""
         side = self.classes + 1
-        pairs = np.minimum(truth, self.classes).astype(np.intp) * side + np.minimum(predicted, self.classes)
-        self.matrix += np.bincount(pairs.ravel(), minlength=side * side).reshape(side, side)
+        pair = [np.minimum(ids, self.classes).astype(np.uint8, copy=False) for ids in (truth, predicted)]
+        return cv2.calcHist(pair, [0, 1], None, [side, side], [0, side, 0, side]).astype(np.int64).reshape(side, side)
 
     def scores(self, void: str = "ignored") -> Scores:
         """Score the pixels so far.
@@ -43,10 +54,8 @@ class Confusion:
         ``void="ignored"`` leaves void ground truth out (the usual way); ``"counted"`` counts a class predicted
         there as its false positive, as the ESPNet authors' CamVid figures do.
         """
-        if void not in ("ignored", "counted"):
-            raise ValueError(f"void is {void!r}; choose 'ignored' or 'counted'")
         n = self.classes
-        matrix = self.matrix if void == "counted" else self.matrix[:n]
+        matrix = self._rows(void)
         hit = np.diag(self.matrix)[:n].astype(float)
         truth = self.matrix[:n].sum(axis=1)
         predicted = matrix.sum(axis=0)[:n]
@@ -65,3 +74,16 @@ class Confusion:
             class_accuracy=float(recall[present].mean()),
             frequency_weighted_iou=float((share[present] * iou[present]).sum()),
         )
+
+    def group_iou(self, groups: Sequence[Sequence[int]], void: str = "ignored") -> np.ndarray:
+        """Return float (groups,): IoU where the classes of a group count as one; NaN where none of it is there."""
+        matrix = self._rows(void)
+        sums = [(matrix[np.ix_(g, g)].sum(), matrix[list(g)].sum(), matrix[:, list(g)].sum()) for g in groups]
+        hit, truth, predicted = np.array(sums, float).reshape(-1, 3).T
+        with np.errstate(invalid="ignore"):
+            return hit / (truth + predicted - hit)
+
+    def _rows(self, void: str) -> np.ndarray:
+        if void not in ("ignored", "counted"):
+            raise ValueError(f"void is {void!r}; choose 'ignored' or 'counted'")
+        return self.matrix if void == "counted" else self.matrix[: self.classes]
