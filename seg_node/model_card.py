@@ -120,7 +120,7 @@ class ModelCard(NamedTuple):
         """Return why an exported file is no longer this model's; "" where it is, or where its card does not tell."""
         file, torch = self.files[kind], self.files.get("torch")
         if file.settings and self.settings and file.settings != self.settings:
-            return "was made when the card said otherwise of the network or its input"
+            return "was made when {} said otherwise of the network or its input".format(CARD_NAME)
         if not file.weights or torch is None:
             return ""
         now = torch.sha256 or (sha256(torch.path) if torch.path.is_file() else file.weights)

@@ -101,7 +101,7 @@ def prove(
         plain = artefact.kind.replace("_confidence", "")
         kinds = {plain, artefact.kind}
         write_card(trial, {**table, "files": {**files, **{kind: entries[kind] for kind in kinds}}})
-        runtime = load_runtime(load_card(trial), to, wanted.device, artefact.keys.get("precision", "auto"))
+        runtime = load_runtime(load_card(trial), to, wanted.device)  # auto: what the file holds
         runtime.wants_confidence = plain != artefact.kind
         picture = card.folder / f"{card.name}.{artefact.kind}.parity.png"
         try:
@@ -110,23 +110,12 @@ def prove(
         finally:
             runtime.close()
         if not verdict.passed and not wanted.force:
-            raise parity.ParityError(_failure(artefact.path.name, verdict, picture))
+            raise parity.ParityError(verdict.says(artefact.path.name, picture))
         if verdict.passed:
             picture.unlink(missing_ok=True)
-        verdicts[artefact.kind] = {
-            key: round(value, 6) if isinstance(value, float) else value for key, value in verdict._asdict().items()
-        }
+        verdicts[artefact.kind] = verdict.as_table()
     trial.unlink()
     return verdicts
-
-
-def _failure(name: str, verdict: parity.Verdict, picture: Path) -> str:
-    nan = "; it gives NaN" if verdict.nan else ""
-    where = f"; {picture} shows where they differ" if picture.exists() else ""
-    return (
-        f"{name} agrees with PyTorch on only {verdict.agreement:.2%} of the pixels, {verdict.worst:.2%} of its worst "
-        f"image{nan}{where}. The file is not used; --force uses it all the same"
-    )
 
 
 def publish(card: ModelCard, staged: Path, entries: Mapping[str, Mapping[str, Any]], scores: Mapping[str, Any]) -> None:
