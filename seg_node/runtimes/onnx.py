@@ -73,7 +73,9 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Onnx
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # ONNX Runtime raises its own classes, which differ between versions
-            raise CardError("{}: ONNX Runtime cannot load it: {}".format(path, error)) from error
+            raise CardError(
+                "{}: ONNX Runtime cannot load it: {}{}".format(path, error, _advice(card, error))
+            ) from error
         _check_device(device, providers, session.get_providers())
         return session
 
@@ -105,6 +107,15 @@ def _kinds(card: ModelCard, precision: str) -> Tuple[str, ...]:
     if half and (precision == "fp16" or not full):
         return half
     return full or ("onnx",)
+
+
+def _advice(card: ModelCard, error: Exception) -> str:
+    """Return what to do about a file that is newer than this ONNX Runtime; "" for any other fault."""
+    words = str(error).lower()
+    if "ir version" not in words and "opset" not in words:
+        return ""
+    export = "seg-node export {} --to onnx --target tx2".format(card.folder)
+    return "; this ONNX Runtime is too old for the file: update it, or write one that it can load: " + export
 
 
 def _check_device(device: str, wanted: List[str], got: List[str]) -> None:
