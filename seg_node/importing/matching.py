@@ -11,6 +11,7 @@ import torch
 
 from seg_node import networks
 
+_NO_COUNT = 251  # of classes: no layer has as many channels
 _LISTED = 12  # tensors named in an error, of each kind
 _log = logging.getLogger("seg_node")
 
@@ -48,7 +49,15 @@ def fit(
     return taken.name, taken.options, network.eval()
 
 
-class _Fit(NamedTuple):
+def candidates(state: dict[str, torch.Tensor]) -> "list[Fit]":
+    """Return the networks that ``state`` may be the weights of, with the number of classes that its shapes tell.
+
+    Two names may be one network, that differ in what they were trained for.
+    """
+    return _all_that_fit(networks.names(), _NO_COUNT, state, {}, any_count=True)
+
+
+class Fit(NamedTuple):
     """A network whose weights a state dict is."""
 
     name: str
@@ -58,7 +67,7 @@ class _Fit(NamedTuple):
     looks: str  # all of its layers: two names may mean one network
 
 
-def _match(name: str, classes: int, state: dict[str, torch.Tensor], options: dict[str, Any]) -> _Fit:
+def _match(name: str, classes: int, state: dict[str, torch.Tensor], options: dict[str, Any]) -> Fit:
     try:
         adopted = networks.adopt(name, state)
     except (KeyError, IndexError):  # nearly an authors' file, with a tensor missing or of another kind
@@ -77,7 +86,7 @@ def _match(name: str, classes: int, state: dict[str, torch.Tensor], options: dic
             ),
             _other_counts(classes, wanted, ours),
         )
-    return _Fit(name, classes, told, ours, str(network))
+    return Fit(name, classes, told, ours, str(network))
 
 
 def _complete(given: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -108,7 +117,7 @@ def _other_counts(classes: int, wanted: dict[str, torch.Tensor], given: dict[str
 
 def _all_that_fit(
     names: Iterable[str], classes: int, state: dict[str, torch.Tensor], options: dict[str, Any], any_count: bool = False
-) -> list[_Fit]:
+) -> list[Fit]:
     """``any_count``: also where the number of classes is another one."""
     fits = []
     for name in names:

@@ -18,11 +18,15 @@ class Tensor(NamedTuple):
 
     name: str
     dtype: str  # as NumPy calls it: uint8, float32, ...
-    shape: Tuple[Any, ...]  # anything but an int for a free side; () where nothing is known
+    shape: Tuple[Any, ...]  # -1, or anything but an int, for a free side; () where nothing is known
 
     def __str__(self) -> str:
-        sides = ", ".join(str(side) if isinstance(side, int) else "?" for side in self.shape)
+        sides = ", ".join(str(side) if _is_fixed(side) else "?" for side in self.shape)
         return "'{}' {} ({})".format(self.name, self.dtype, sides)
+
+
+def _is_fixed(side: Any) -> bool:
+    return isinstance(side, int) and side >= 0
 
 
 def pick_input(card: ModelCard, inputs: Sequence[Tensor]) -> Tensor:
@@ -64,12 +68,12 @@ def pick_output(card: ModelCard, outputs: Sequence[Tensor]) -> int:
 def check_graph(card: ModelCard, dtype: str, shape: tuple) -> None:
     """Raise CardError where a graph's input, as its library tells it, is not what the card says.
 
-    ``dtype``: "uint8", "float32", ...; ``shape``: with anything but an int for a free side.
+    ``dtype``: "uint8", "float32", ...; ``shape``: with -1, or anything but an int, for a free side.
     """
     height, width = card.size
     expected = (height, width, 3) if card.layout == "nhwc" else (3, height, width)
     got = tuple(shape)[1:]
-    fits = len(got) == 3 and all(not isinstance(side, int) or side == want for side, want in zip(got, expected))
+    fits = len(got) == 3 and all(_is(side, want) for side, want in zip(got, expected))
     if dtype != card.dtype or not fits:
         raise CardError(
             "{}: says input {} (N, {}), but the graph has {} {}; {}".format(
@@ -89,7 +93,7 @@ def _right_input(card: ModelCard, dtype: str, got: tuple) -> str:
     if dtype not in ("uint8", "float32", "float16") or layout is None or len(got) != 3:
         return "an input is uint8, float32 or float16 of shape (N, 3, H, W) or (N, H, W, 3): export it anew so"
     sides = got[1:] if layout == "nchw" else got[:2]
-    size = [side if isinstance(side, int) else own for side, own in zip(sides, card.size)]
+    size = [side if _is_fixed(side) else own for side, own in zip(sides, card.size)]
     return "correct the card's input: {{size: {}, layout: {}, dtype: {}}}".format(size, layout, dtype)
 
 
@@ -108,7 +112,7 @@ def _may_be(output: Tensor, card: ModelCard) -> bool:
 
 
 def _is(side: Any, wanted: int) -> bool:
-    return not isinstance(side, int) or side == wanted
+    return not _is_fixed(side) or bool(side == wanted)
 
 
 def _meaning(card: ModelCard) -> str:
@@ -121,7 +125,7 @@ def _meaning(card: ModelCard) -> str:
 def _hint(outputs: Sequence[Tensor], card: ModelCard) -> str:
     """Say what the first output looks like."""
     for output in outputs:
-        if len(output.shape) == 4 and output.dtype.startswith("float") and isinstance(output.shape[1], int):
+        if len(output.shape) == 4 and output.dtype.startswith("float") and _is_fixed(output.shape[1]):
             return ": this looks like kind logits with {} classes".format(max(output.shape[1], 2))
         if output.dtype.startswith(("int", "uint")):
             return ": this looks like kind labels"
