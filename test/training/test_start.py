@@ -1,0 +1,110 @@
+from pathlib import Path
+
+import pytest
+from conftest import data_folder
+
+torch = pytest.importorskip("torch")
+
+from seg_node import networks  # noqa: E402
+from seg_node.training.checkpoint import save_weights  # noqa: E402
+from seg_node.training.recipe import load_recipe  # noqa: E402
+from seg_node.training.start import begin, hand_on  # noqa: E402
+
+
+def seen(network: torch.nn.Module, size: tuple[int, int] = (48, 64)) -> torch.nn.Module:
+    """The network after its batch norms have seen an image: so that none of its tensors is as it was built."""
+    network.train()
+    with torch.no_grad():
+        network(torch.randn(2, 3, *size))
+    return network.eval()
+
+
+def grouped(form: str, part: str) -> torch.nn.Module:
+    return networks.build("dg2_star", 5, layout="counted", form=form, part=part)
+
+
+def test_the_encoder_goes_on_into_the_whole_network() -> None:
+    """ESPNet's two stages: afterwards the encoder's features are those that were trained."""
+    torch.manual_seed(1)
+    alone, whole = seen(networks.build("espnet", 12, part="encoder")), networks.build("espnet", 12).eval()
+    missing = hand_on(alone.state_dict(), whole)
+    assert missing and not any(name.startswith("encoder.") for name in missing)
+    image = torch.randn(1, 3, 48, 64)
+    with torch.no_grad():
+        assert torch.equal(alone.encoder(image).scores, whole.encoder(image).scores)
+
+
+def test_a_dense_encoder_goes_on_as_the_grouped_one_that_computes_the_same() -> None:
+    """Gradual grouping's third stage."""
+    from seg_node.networks.grouped_erfnet import set_alpha
+
+    torch.manual_seed(1)
+    dense = seen(grouped("dense", "encoder"))
+    whole = grouped("grouped", "whole").eval()
+    with pytest.raises(ValueError, match="alpha"):  # alpha is still 1
+        hand_on(dense.state_dict(), whole)
+    set_alpha(dense, 0.0)
+    missing = hand_on(dense.state_dict(), whole)
+    assert missing and all(name.startswith("decoder.") for name in missing)
+    image = torch.randn(1, 3, 48, 64)
+    with torch.no_grad():
+        assert torch.allclose(dense.encoder(image), whole.encoder(image), atol=1e-5)
+
+
+def test_an_imagenet_encoder_goes_on_into_a_network_with_other_classes() -> None:
+    classifier = seen(networks.build("erfnet_imagenet", 10))
+    whole = networks.build("erfnet", 12)
+    missing = hand_on(classifier.state_dict(), whole)
+    assert {name.partition(".")[0] for name in missing} == {"decoder", "classify"}
+
+
+def test_strange_weights_are_refused() -> None:
+    with pytest.raises(ValueError, match="nothing fits"):
+        hand_on(networks.build("ndnet45", 5).state_dict(), networks.build("rdsnet", 5))
+
+
+def test_a_recipe_begins_with_an_earlier_trainings_folder(tmp_path: Path) -> None:
+    save_weights(seen(networks.build("erfnet_imagenet", 10)).state_dict(), tmp_path / "weights.pt")
+    recipe = load_recipe("erfnet_pretrained_cityscapes", (f"start={tmp_path}",))
+    network = networks.build("erfnet", 20)
+    assert "encoder.0.conv.weight" not in begin(recipe, network)
+    kept = torch.load(tmp_path / "weights.pt", weights_only=True)
+    assert torch.equal(network.state_dict()["encoder.0.conv.weight"], kept["encoder.0.conv.weight"])
+
+
+def test_a_recipe_begins_with_its_authors_checkpoint() -> None:
+    """ESPNet's published CamVid weights, tensors named as its authors do."""
+    path = data_folder() / "checkpoints" / "espnet_p2_q8_camvid12.pth"
+    if not path.is_file():
+        pytest.skip(f"no {path}; set SEG_NODE_DATA to the folder that holds checkpoints/")
+    recipe = load_recipe("espnet_camvid", (f"start={path}", "network.options.variant=train")).stages[0]
+    network = networks.build("espnet", 12, variant="train")
+    assert begin(recipe, network) == [
+        n for n in network.state_dict() if n.endswith("num_batches_tracked")
+    ] or not begin(recipe, network)
+
+
+def test_nothing_to_begin_with() -> None:
+    network = networks.build("rdsnet", 11)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    assert begin(load_recipe("rdsnet_camvid"), network) == []
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "name, says",
+    [
+        ("erfnet_pretrained_cityscapes", "seg-node train erfnet_imagenet.*start=FOLDER"),
+        ("mobilenetv2_dual_aspp_cityscapes", "mobilenet_v2-7ebf99e0.pth.*start=FILE"),
+    ],
+)
+def test_what_is_missing_is_said(name: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=says):
+        begin(load_recipe(name), networks.build("rdsnet", 19))
+
+
+def test_a_file_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    save_weights(networks.build("ndnet45", 5).state_dict(), tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=r"other\.pth.*rdsnet"):
+        begin(load_recipe("rdsnet_camvid", (f"start={tmp_path / 'other.pth'}",)), networks.build("rdsnet", 11))
