@@ -124,7 +124,7 @@ def _make(place: Path, split: Split, size: tuple[int, int], about: dict) -> None
 
 def _check_room(place: Path, needed: int) -> None:
     """Raise OSError where the rest of a cache has no room: a mapped file that hits a full disk kills the process."""
-    taken = sum(512 * path.stat().st_blocks for path in place.iterdir())
+    taken = sum(512 * path.stat().st_blocks for path in place.iterdir() if path.name != _ABOUT)
     missing = needed - taken - (shutil.disk_usage(place).free - _SPARE)
     if missing > 0:
         raise OSError(

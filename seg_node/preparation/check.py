@@ -129,22 +129,30 @@ def _set_up(name: str, split: str, data: Path | None, classes: int) -> None:
 
 
 def _everything(opened: Split, how: tuple[str, str, Path | None, int], workers: int) -> Any:
-    """Give what was found, in any order; a sample that ends its process is found by reading it in one of its own."""
+    """Give what was found, in any order; a sample that ends its process is found by one process that goes in order."""
     size = max(1, min(_CHUNK, len(opened) // (4 * workers)))
-    chunks = [tuple(range(i, min(i + size, len(opened)))) for i in range(0, len(opened), size)]
+    left = [tuple(range(i, min(i + size, len(opened)))) for i in range(0, len(opened), size)]
     if workers == 1:
         _set_up(*how)
-        yield from map(_look, chunks)
+        yield from map(_look, left)
         return
-    left = yield from _in_pool(chunks, how, workers)
-    for index in [i for chunk in left for i in chunk]:
-        if (yield from _in_pool([(index,)], how, 1)):
-            file = _files(opened, index)[0]
-            text = (
-                f"{file}: reading it, or its label, ended the process; it is damaged, or takes more memory than is here"
-            )
-            nothing = np.zeros(how[3] + 1, np.int64)
-            yield _Found((index,), [(index, Problem(file, "crash", text))], nothing, nothing, Counter())
+    count = workers
+    while left:
+        left = yield from _in_pool(left, how, count)
+        if left and count == 1:  # it ended in the first that is left
+            first = left.pop(0)
+            if len(first) > 1:
+                left = [(index,) for index in first] + left
+                continue
+            yield _crash(opened, first[0], how[3])
+        count = 1 if left and count > 1 else workers
+
+
+def _crash(opened: Split, index: int, classes: int) -> _Found:
+    file = _files(opened, index)[0] if _files(opened, index) else f"sample {index}"
+    text = f"{file}: reading it, or its label, ended the process; it is damaged, or takes more memory than is here"
+    nothing = np.zeros(classes + 1, np.int64)
+    return _Found((index,), [(index, Problem(file, "crash", text))], nothing, nothing, Counter())
 
 
 def _in_pool(chunks: Sequence[tuple[int, ...]], how: tuple[str, str, Path | None, int], workers: int) -> Any:
