@@ -21,6 +21,7 @@ ALLOWED = {
         {"torch", "lightning", "torchmetrics", "numpy", "cv2", "yaml"},
     ),
     "importing": (CORE | {"networks", "runtimes"}, {"torch", "safetensors", "numpy"}),
+    "inspecting": (CORE | {"runtimes", "importing", "datasets"}, {"numpy", "yaml"}),
     "exporters": (CORE | {"networks", "runtimes", "datasets"}, {"torch", "onnx", "numpy", "cv2", "yaml"}),
     "evaluation": (CORE | {"datasets", "pipeline", "runtimes"}, {"numpy", "cv2", "av"}),
     "ros": (CORE | {"pipeline", "runtimes", "sources", "evaluation"}, None),
@@ -32,7 +33,7 @@ ALLOWED = {
     "commands": (
         CORE
         | {"datasets", "runtimes", "training", "exporters", "evaluation", "pipeline", "sources", "demo", "replay"}
-        | {"networks", "importing", "preparation"},
+        | {"networks", "importing", "inspecting", "preparation"},
         None,
     ),
 }
@@ -41,6 +42,10 @@ VENDORS = {
     "runtimes/_adapt.py": (set(), {"cv2"}),
     "runtimes/onnx.py": (set(), {"onnxruntime"}),
     "runtimes/openvino.py": (set(), {"openvino"}),
+    "runtimes/_engine.py": (set(), {"tensorrt"}),
+    "runtimes/_engine_builder.py": (set(), {"tensorrt", "polygraphy"}),
+    "inspecting/onnx.py": (set(), {"onnx"}),
+    "inspecting/openvino.py": (set(), {"openvino"}),
     "exporters/_logits.py": (set(), {"onnxruntime", "openvino"}),
     "evaluation/flops.py": (set(), {"torch"}),
     "datasets/bag.py": ({"sources", "pipeline"}, {"rosbags"}),

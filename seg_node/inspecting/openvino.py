@@ -102,7 +102,9 @@ def _graph(model: Any, found: Found) -> Graph:
             constants[outputs[0]] = op
         elif kind not in ("Parameter", "Result"):
             inputs = tuple(_name(value) for value in op.input_values())
-            options = {"group": int(op.input_value(1).shape[0])} if kind == "GroupConvolution" else {}
+            options = {"transposed": op.get_attributes().get("transpose_b", False)} if kind == "MatMul" else {}
+            if kind == "GroupConvolution":
+                options = {"group": int(op.input_value(1).shape[0])}
             nodes.append(Node(_OPS.get(kind, kind), inputs, outputs, options))
     for port, tensor in zip(model.outputs, found.outputs, strict=True):
         nodes.append(Node("Identity", (_name(port.get_node().input_value(0)),), (tensor.name,)))

@@ -98,10 +98,10 @@ def _arithmetic(graph: Graph, node: Node, name: str) -> tuple[np.ndarray, np.nda
     if number is None or (not first and node.op in ("Sub", "Div")):
         return None
     one, zero = np.ones(3), np.zeros(3)
+    if node.op in ("Add", "Sub"):
+        return one, number if node.op == "Add" else -number
     with np.errstate(divide="ignore"):
-        return {"Add": (one, number), "Sub": (one, -number), "Mul": (number, zero), "Div": (one / number, zero)}[
-            node.op
-        ]
+        return (number if node.op == "Mul" else one / number), zero
 
 
 def _batch_norm(graph: Graph, node: Node) -> tuple[np.ndarray, np.ndarray] | None:
@@ -138,7 +138,7 @@ def feeding(affine: Affine | None, dtype: str, layout: str, maker: str) -> Feedi
     unit = 255.0 if wide else 1.0
     channels, order = _order(mean / unit, affine.swapped)
     shown = f"mean {_list(mean / unit)}, std {_list(std / unit)} of pixels / 255"
-    if np.allclose(std, unit) and np.abs(mean).max() > 0:
+    if np.allclose(std, unit, rtol=1e-3) and np.abs(mean).max() > 0:
         shown += " (another std may have become part of the weights)"
     about = f"in the graph: {shown}; it takes {'0 to 255' if wide else '0 to 1'}; {order}"
     return Feeding(channels=channels, scale=1.0 if wide else 255.0, known=True, about=about)
@@ -239,7 +239,7 @@ def _planes_of(graph: Graph, node: Node | None) -> int | None:
             return int(weights.shape[0] * weights.shape[1])
         return int(weights.shape[0] if node.op == "Conv" else weights.shape[1] * group)
     if weights is not None and node.op == "MatMul" and weights.ndim == 2:
-        return int(weights.shape[1])
+        return int(weights.shape[0 if node.options.get("transposed") else 1])
     return _planes_of_sum(graph, node) if node.op in _SUMS else None
 
 
