@@ -5,7 +5,8 @@ ARG BASE=dustynv/ros:humble-pytorch-l4t-r32.7.1
 FROM ${BASE}
 
 # No apt here: the keys of 2023 have expired, and ROS packages of apt do not fit a ROS that was built from source.
-# No onnxruntime: the last one for Python 3.6 (1.10) reads ONNX up to opset 15, and would be chosen before the GPU.
+# No onnxruntime: the last one for Python 3.6 (1.10) runs a model's file for the TX2, but on the CPU, and would be chosen
+# before PyTorch on the GPU. For a board whose GPU is taken: python3 -m pip install --no-deps onnxruntime==1.10.0
 
 # config/fastdds.xml is for Fast DDS; this base image would take Cyclone DDS.
 ARG RMW=rmw_fastrtps_cpp
