@@ -14,6 +14,7 @@ epoch and no more: the same command goes on after the last whole one. `seg-node 
 """
 
 import argparse
+import os
 from pathlib import Path
 
 
@@ -31,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--num-nodes", type=int, default=1, help="machines that train together (default 1)")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "gpu"), default="auto")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seg_node",
+        help="where images of a large data set are kept decoded and resized (default %(default)s)",
+    )
     parser.add_argument("changes", nargs="*", metavar="key=value", help="changes to the recipe")
 
 
@@ -43,6 +50,6 @@ def run(arguments: argparse.Namespace) -> int:
     from seg_node.training.loop import Cluster, train
 
     cluster = Cluster(arguments.devices, arguments.num_nodes, arguments.accelerator)
-    out = train(recipe, arguments.data, arguments.out, arguments.workers, cluster)
+    out = train(recipe, arguments.data, arguments.out, arguments.workers, cluster, arguments.cache)
     print(f"trained: {out}; next: seg-node evaluate {out}, seg-node export {out} --to onnx")
     return 0

@@ -4,6 +4,7 @@ What is drawn and how it is augmented follows from (seed, epoch, place) alone, s
 uninterrupted one would have seen, and several processes together see what one would.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,24 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from seg_node.datasets import Sample, Split, label_set_of, open_split
+from seg_node.datasets import Sample, Split, fingerprint, label_set_of, open_split
 from seg_node.label_set import UNLABELLED, load_label_set
-from seg_node.training.augment import augment, fit, paste
+from seg_node.preparation.cache import bytes_needed, open_cache
+from seg_node.training.augment import augment, cut_out, fit, light, middle, paste
 from seg_node.training.recipe import Recipe, Source
 
 Place = tuple[int, int, int]  # epoch, source, index
+IN_MEMORY = 1 << 30  # bytes of a split, decoded, that each loading process may keep
 
 
-class Cached:
-    """A split whose samples are kept in memory once read; decoding costs more than the network's step otherwise.
+class Mapped:
+    """A split whose labels are class ids of a recipe's label set, with its samples kept in memory if ``keep``.
 
     ``ids``: uint8 (256,), the class id to train on for each id of the split.
     """
 
-    def __init__(self, split: Split, ids: np.ndarray) -> None:
-        self._split, self._ids = split, ids
+    def __init__(self, split: Split, ids: np.ndarray, keep: bool) -> None:
+        self._split, self._ids, self._keep = split, ids, keep
         self._samples: list[Sample | None] = [None] * len(split)
 
     def __len__(self) -> int:
@@ -38,16 +41,21 @@ class Cached:
         sample = self._samples[index]
         if sample is None:
             image, label, name = self._split[index]
-            sample = self._samples[index] = Sample(image, self._ids[label], name)
+            sample = Sample(image, self._ids[label], name)
+            if self._keep:
+                self._samples[index] = sample
         return sample
 
 
-def open_source(source: Source, recipe: Recipe, data: Path | None) -> Cached:
-    """Open a split, its labels as class ids of the recipe's label set.
+def open_source(source: Source, recipe: Recipe, data: Path | None, cache: Path | None = None) -> Split:
+    """Open a split, its labels as class ids of the recipe's label set; of a classifier's, as they are.
 
-    Where that set has void as a class of its own, unlabelled pixels are that class. Raises ValueError where the two
-    sets do not name the same classes, and what ``open_split`` raises.
+    Where that set has void as a class of its own, unlabelled pixels are that class. Decoding costs more than a
+    network's step, so samples are kept: in memory, or those of a large split in the folder ``cache``. Raises ValueError
+    where the two sets do not name the same classes, and what ``open_split`` raises.
     """
+    if recipe.task == "classification":
+        return open_split(source.dataset, source.split, data)
     theirs, ours = load_label_set(label_set_of(source.dataset)), load_label_set(recipe.label_set)
     try:
         ids = theirs.to(ours)
@@ -57,14 +65,23 @@ def open_source(source: Source, recipe: Recipe, data: Path | None) -> Cached:
         ) from error
     if ours.void is not None:
         ids[ids == UNLABELLED] = ours.void
-    return Cached(open_split(source.dataset, source.split, data, recipe.input.size), ids)
+    size = recipe.input.size
+    split = open_split(source.dataset, source.split, data, size)
+    if cache is None or data is None or bytes_needed(split, size) <= IN_MEMORY:
+        return Mapped(split, ids, keep=True)
+    name = f"{source.dataset} {source.split} {data.resolve()}"
+    try:
+        return Mapped(open_cache(split, name, fingerprint(split, times=True), cache, size, fit), ids, keep=False)
+    except OSError as error:
+        logging.getLogger("seg_node").warning("every epoch decodes every image anew: %s", error)
+        return Mapped(split, ids, keep=False)
 
 
 class TrainingSamples(Dataset):  # type: ignore[type-arg]
-    """Augmented samples by place: image uint8 (H, W, 3) BGR and label int64 (H, W)."""
+    """Augmented samples by place: image uint8 (H, W, 3) BGR, label int64 (H, W)."""
 
-    def __init__(self, splits: Sequence[Cached], recipe: Recipe, train: bool) -> None:
-        self._splits, self._size, self._seed = splits, recipe.input.size, recipe.seed
+    def __init__(self, splits: Sequence[Split], recipe: Recipe, train: bool) -> None:
+        self._splits, self._input, self._seed = splits, recipe.input, recipe.seed
         self._how = recipe.augment if train else None
         self._pasted: tuple[int, ...] = ()
         if recipe.augment.paste:
@@ -83,8 +100,19 @@ class TrainingSamples(Dataset):  # type: ignore[type-arg]
 
     def _sample(self, source: int, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         image, label, _ = self._splits[source][index]
-        image, label = fit(image, label, self._size)
+        image, label = fit(image, label, self._input.size)
         return (image, label) if self._how is None else augment(image, label, self._how, rng)
+
+
+class ClassifiedSamples(TrainingSamples):
+    """Augmented samples of one class each: image uint8 (H, W, 3) BGR, label int64 ()."""
+
+    def _sample(self, source: int, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        image, label, _ = self._splits[source][index]
+        size = self._input.size
+        if self._how is None:
+            return middle(image, self._input.shorter_side or min(size), size), label
+        return light(cut_out(image, self._how, size, rng), self._how, rng), label
 
 
 class EpochSampler(Sampler):  # type: ignore[type-arg]
@@ -96,7 +124,7 @@ class EpochSampler(Sampler):  # type: ignore[type-arg]
 
     def __init__(
         self,
-        splits: Sequence[Any],
+        splits: Sequence[Split],
         recipe: Recipe,
         epoch: Callable[[], int],
         rank: int = 0,
@@ -127,28 +155,34 @@ class EpochSampler(Sampler):  # type: ignore[type-arg]
 
 
 class Data(pl.LightningDataModule):
-    """A recipe's data. Opening it reads no sample. Raises what ``open_source`` raises."""
+    """A recipe's data in a folder. Opening it reads no sample. Raises what ``open_source`` raises."""
 
-    def __init__(self, recipe: Recipe, data: Path | None, workers: int) -> None:
+    def __init__(self, recipe: Recipe, folder: Path | None, workers: int, cache: Path | None = None) -> None:
         super().__init__()
-        self.recipe, self.workers = recipe, workers
-        self.splits = [open_source(source, recipe, data) for source in recipe.train]
-        self.validation = open_source(recipe.validate, recipe, data)
-        self.classes = load_label_set(recipe.label_set).class_count
+        self.recipe, self.folder, self.workers = recipe, folder, workers
+        self.splits = [open_source(source, recipe, folder, cache) for source in recipe.train]
+        self.validation = open_source(recipe.validate, recipe, folder, cache)
+        self._samples = ClassifiedSamples if recipe.task == "classification" else TrainingSamples
+
+    @property
+    def classes(self) -> int:
+        if self.recipe.task == "classification":
+            return len(self.splits[0].classes)  # type: ignore[attr-defined]
+        return load_label_set(self.recipe.label_set).class_count
 
     def train_dataloader(self) -> DataLoader[Any]:
         trainer = self.trainer
         assert trainer is not None
         world = trainer.world_size
         sampler = EpochSampler(self.splits, self.recipe, lambda: trainer.current_epoch, trainer.global_rank, world)
-        samples = TrainingSamples(self.splits, self.recipe, train=True)
+        samples = self._samples(self.splits, self.recipe, train=True)
         return self._loader(samples, self.recipe.batch_size // world, sampler, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
         count = self.recipe.validate.per_epoch or len(self.validation)
         places = [(0, 0, index) for index in range(count)][self.trainer.global_rank :: self.trainer.world_size]
-        samples = TrainingSamples([self.validation], self.recipe, train=False)
+        samples = self._samples([self.validation], self.recipe, train=False)
         return self._loader(samples, min(self.recipe.batch_size, 4), places)
 
     def _loader(self, samples: Any, batch: int, sampler: Any, drop_last: bool = False) -> DataLoader[Any]:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from seg_node.model_card import CARD_NAME
 from seg_node.training import checkpoint, start
@@ -57,13 +57,21 @@ class Cluster:
         }
 
 
-def train(recipe: Recipe, data: Path | None, out: Path, workers: int = 1, cluster: Cluster | None = None) -> Path:
+def train(
+    recipe: Recipe,
+    data: Path | None,
+    out: Path,
+    workers: int = 1,
+    cluster: Cluster | None = None,
+    cache: Path | None = None,
+) -> Path:
     """Train until the recipe's last epoch, or its stages one after another, and return the folder. It then holds
 
     ``last.ckpt``, ``best.ckpt`` (highest validation score), ``weights.pt`` (the kept epoch's weights, tensors
     only) with its ``card.yaml``, ``recipe.yaml``, ``run.yaml``, ``curve.jsonl`` and TensorBoard's logs; a stage all
     that in a folder of its name, and ``out`` the last one's weights and card. A folder with a ``last.ckpt``
-    is gone on with; a finished one is left as it is.
+    is gone on with; a finished one is left as it is. ``cache``: a folder for decoded samples of splits that are too
+    large for memory.
     Raises ValueError where the folder holds another recipe or a damaged ``last.ckpt``, or was trained on other data,
     DatasetError for bad data, FloatingPointError where the loss is no longer a number, KeyboardInterrupt after Ctrl-C.
     """
@@ -71,32 +79,31 @@ def train(recipe: Recipe, data: Path | None, out: Path, workers: int = 1, cluste
     warnings.filterwarnings("ignore", module="lightning")
     cluster = cluster or Cluster()
     if not recipe.stages:
-        _train(recipe, data, out, workers, cluster, None)
+        _train(recipe, Data(recipe, data, workers, cache), out, cluster, None)
         return out
     before: Path | None = None
     for number, stage in enumerate(recipe.stages, 1):
         _say(f"stage {number}/{len(recipe.stages)}: {stage.name}")
-        _train(stage, data, out / stage.name, workers, cluster, before)
+        _train(stage, Data(stage, data, workers, cache), out / stage.name, cluster, before)
         before = out / stage.name / checkpoint.WEIGHTS
-    if rank_zero_only.rank == 0:
+    if _first():
         _lift(recipe, out)
     return out
 
 
-def _train(recipe: Recipe, data: Path | None, out: Path, workers: int, cluster: Cluster, before: Path | None) -> None:
+def _train(recipe: Recipe, samples: Data, out: Path, cluster: Cluster, before: Path | None) -> None:
     """Train one stage, or a recipe without stages; ``before``: weights of the stage before."""
     out.mkdir(parents=True, exist_ok=True)
     last = out / "last.ckpt"
-    about = checkpoint.provenance(recipe, data)
+    about = checkpoint.provenance(recipe, samples.folder)
     if last.exists():
         _check_same(recipe, out / "recipe.yaml")
         about = checkpoint.go_on(out, about)
     pl.seed_everything(recipe.seed, verbose=False)
-    samples = Data(recipe, data, workers)
     task = _task(recipe, samples, out)
     if not last.exists():
         _begin(task, recipe, before)
-        if rank_zero_only.rank == 0:
+        if _first():
             checkpoint.write_provenance(out, recipe, about)
 
     record = RunRecord(out, about)
@@ -180,6 +187,11 @@ def _lift(recipe: Recipe, out: Path) -> None:
             os.replace(out / f"{name}.partial", out / name)
 
 
+def _first() -> bool:
+    """Whether this is the first of the processes, also before a Trainer is there to ask."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
 def _say(text: str) -> None:
-    if rank_zero_only.rank == 0:
+    if _first():
         print(text, flush=True)

@@ -37,7 +37,7 @@ class Task(pl.LightningModule):
         self.recipe, self.bad_batches = recipe, bad_batches
         network = networks.build(recipe.network.name, len(frequency), **recipe.network.options)
         build_optimizer(network, recipe.optimizer, recipe.trains)  # freezes now: DDP counts parameters before its time
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss = build_loss(recipe.loss, frequency)
         self.distillation = Distillation(recipe) if recipe.teacher else None
         self.register_buffer("mean", torch.tensor(recipe.input.mean).view(1, 3, 1, 1), persistent=False)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -278,3 +279,24 @@ def test_stages_follow_one_another(tmp_path: Path) -> None:
     (run / "second" / "weights.pt").unlink()
     again = subprocess.run(words, capture_output=True, text=True, timeout=240)
     assert again.returncode == 0 and "epoch 1/1" not in again.stdout and "epoch 2/2" in again.stdout
+
+
+def test_a_classifier_is_trained_on_folders(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    for split, count in (("train", 8), ("val", 3)):
+        for name, colour in (("n01", (200, 40, 40)), ("n02", (40, 40, 200))):
+            folder = tmp_path / "images" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                noise = rng.integers(-30, 30, (70, 90 + i, 3))
+                cv2.imwrite(str(folder / f"{i}.png"), np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8))
+    recipe = load_recipe(
+        "erfnet_imagenet",
+        ("input.size=[64, 64]", "input.shorter_side=70", "epochs=3", "batch_size=4", "optimizer.lr=0.05"),
+    )
+    out = loop.train(recipe, tmp_path / "images", tmp_path / "run", 0, loop.Cluster(accelerator="cpu"))
+    lines = [json.loads(line) for line in (out / "curve.jsonl").read_text().splitlines()]
+    assert len(lines) == 3 and all(0 <= line["top1"] <= line["top5"] <= 1 for line in lines)
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    weights = torch.load(out / "weights.pt", weights_only=True)
+    assert weights and not (out / "card.yaml").exists()
