@@ -43,6 +43,8 @@ setup(
     extras_require={
         "onnx": ["onnxruntime"],
         "openvino": ["openvino"],
+        # JetPack brings TensorRT itself; newer Polygraphy does not run on Python 3.6
+        "tensorrt": ["polygraphy==0.49.0; python_version<'3.8'", "polygraphy; python_version>='3.8'"],
         "torch": ["torch"],
         "demo": ["av", "rich", "rosbags"],
         "replay": ["av", "rich", "rosbags", "rerun-sdk"],

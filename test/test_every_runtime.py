@@ -12,17 +12,31 @@ import yaml
 from seg_node import runtimes
 from seg_node.datasets import open_split
 from seg_node.model_card import CardError, ModelCard, load_card
-from seg_node.runtimes import Runtime, load_runtime
+from seg_node.runtimes import Runtime, _cuda, load_runtime
 
 READING = [name for name in runtimes.names() if runtimes.backend(name).READS]
+GPU_ONLY = {"tensorrt"}
+
+
+def usable(name: str) -> str:
+    """Return ``name``, or skip where its hardware or its library is not here."""
+    if name in GPU_ONLY:
+        try:
+            _cuda.open_device()
+        except _cuda.CudaError as error:
+            pytest.skip(f"{name} needs an NVIDIA GPU: {error}")
+    if not runtimes.is_installed(name):
+        pytest.skip(f"{runtimes.backend(name).REQUIRES} is not installed")
+    return name
+
+
+def device_of(name: str) -> str:
+    return "gpu" if name in GPU_ONLY else "cpu"
 
 
 @pytest.fixture(params=runtimes.names())
 def backend(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    if not runtimes.is_installed(name):
-        pytest.skip(f"{runtimes.backend(name).REQUIRES} is not installed")
-    return name
+    return usable(request.param)
 
 
 @pytest.fixture
@@ -33,7 +47,7 @@ def model(exported: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def runtime(exported: Path, backend: str):
-    loaded = load_runtime(load_card(exported), backend, "cpu")
+    loaded = load_runtime(load_card(exported), backend, device_of(backend))
     yield loaded
     loaded.close()
 
@@ -92,16 +106,15 @@ def card_with(folder: Path, kind: str, **entry: object) -> ModelCard:
 @pytest.fixture(params=READING)
 def reading(request: pytest.FixtureRequest, exported: Path) -> tuple[str, str]:
     """A backend that reads a file, and the kind of file that it reads here."""
-    if not runtimes.is_installed(request.param):
-        pytest.skip(f"{runtimes.backend(request.param).REQUIRES} is not installed")
-    return request.param, str(runtimes.file_kind(load_card(exported), request.param))
+    name = usable(request.param)
+    return name, str(runtimes.file_kind(load_card(exported), name))
 
 
 def test_a_missing_file(model: Path, reading: tuple[str, str]) -> None:
     name, kind = reading
     card = card_with(model, kind, path="gone.bin", sha256=None)
     with pytest.raises(FileNotFoundError, match=r"gone\.bin"):
-        load_runtime(card, name, "cpu")
+        load_runtime(card, name, device_of(name))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a network", None], ids=["empty", "text", "truncated"])
@@ -110,7 +123,7 @@ def test_a_corrupt_file(model: Path, reading: tuple[str, str], content) -> None:
     path = load_card(model).files[kind].path
     path.write_bytes(path.read_bytes()[:20_000] if content is None else content)
     with pytest.raises(CardError, match=path.name):
-        load_runtime(card_with(model, kind, sha256=None), name, "cpu")
+        load_runtime(card_with(model, kind, sha256=None), name, device_of(name))
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["weights_only", "torch before 1.13"])
@@ -168,7 +181,7 @@ def test_options_that_the_network_does_not_know_name_the_card(model: Path) -> No
 def test_a_wrong_sha256(model: Path, reading: tuple[str, str]) -> None:
     name, kind = reading
     with pytest.raises(CardError, match="sha256"):
-        load_runtime(card_with(model, kind, sha256="0" * 64), name, "cpu")
+        load_runtime(card_with(model, kind, sha256="0" * 64), name, device_of(name))
 
 
 def test_a_device_that_is_not_there(exported: Path, reading: tuple[str, str]) -> None:
@@ -183,7 +196,7 @@ def test_a_card_that_does_not_fit_its_file(model: Path, reading: tuple[str, str]
     table["network"]["classes"] = 7
     (model / "card.yaml").write_text(yaml.safe_dump(table))
     with pytest.raises(CardError, match=r"card\.yaml|classes"):
-        load_runtime(load_card(model), name, "cpu")
+        load_runtime(load_card(model), name, device_of(name))
 
 
 def test_an_unknown_backend_lists_the_names(exported: Path) -> None:
@@ -204,9 +217,10 @@ def test_all_backends_say_the_same_on_a_trained_network(name: str) -> None:
 
     if "rdsnet_camvid" not in shipped():
         pytest.fail("models/rdsnet_camvid is part of the package")
+    usable(name)
     card = load_card("rdsnet_camvid")
     batch = images(card, 4)
-    reference, other = load_runtime(card, "onnx", "cpu"), load_runtime(card, name, "cpu")
+    reference, other = load_runtime(card, "onnx", "cpu"), load_runtime(card, name, device_of(name))
     for image in batch[:, None]:
         assert np.mean(reference.infer(image).labels == other.infer(image).labels) >= 0.999
 
@@ -262,7 +276,7 @@ def test_a_strangers_graph(tmp_path: Path, write_card) -> None:
             assert np.array_equal(load_runtime(load_card(folder), name, "cpu").infer(image).labels[0], truth)
 
 
-@pytest.mark.parametrize("name", [name for name in runtimes.names() if name not in ("fake",)])
+@pytest.mark.parametrize("name", [name for name in runtimes.names() if name not in {"fake"} | GPU_ONLY])
 def test_a_precision_that_it_cannot_compute_in_is_refused(name: str, exported: Path) -> None:
     if not runtimes.is_installed(name):
         pytest.skip(f"{name} is not installed")
