@@ -28,6 +28,7 @@ test:
 
 test-export:
 	@tools/environment test
+	@tools/test-robot 3.6 -- -q --collect-only >/dev/null # its environment: the graphs for a TX2 are run there
 	@SEG_NODE_EVERY_EXPORT=1 PYTHONUNBUFFERED=1 $(BIN)/python -m pytest test/test_every_network.py -k onnx $(ARGS)
 
 test-kilted: export VENV = .venv-kilted

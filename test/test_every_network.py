@@ -4,6 +4,9 @@ import contextlib
 import copy
 import io
 import os
+import subprocess
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ CLASSES = 7
 SIZES = [(96, 128), (97, 131)]
 EVERY = bool(os.environ.get("SEG_NODE_EVERY_EXPORT"))
 # One of each file's is exported with every run of the tests; `make test-export` exports all of them.
+OLD_PYTHON = Path(__file__).resolve().parent.parent / ".venv-py36" / "bin" / "python"  # of `make test-py36`
 EXPORTED = networks.names() if EVERY else sorted({networks.relatives(name)[0] for name in networks.names()})
 
 
@@ -77,20 +81,47 @@ def test_torch_export_takes_it(network: torch.nn.Module) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_onnx_says_the_same_labels(name: str, network: torch.nn.Module) -> None:
+def test_onnx_says_the_same_labels(name: str, network: torch.nn.Module, tmp_path: Path) -> None:
+    """In the current opset and in the one for older libraries, which `make test-export` runs with such, too."""
     if name not in EXPORTED:
         pytest.skip("exported by `make test-export`")
     onnxruntime = pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
+    from seg_node.exporters import _older_opset
+    from seg_node.exporters.onnx import trace
+
     images = torch.randint(0, 256, (1, *SIZES[1], 3), dtype=torch.uint8)
     deployed = Deployed(_Balanced(network), [0.5] * 3, [0.25] * 3, 255.0).eval()
     with contextlib.redirect_stdout(io.StringIO()):
-        program = torch.onnx.export(deployed, (images,), dynamo=True, opset_version=18, verbose=False)
-    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
-    [labels] = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+        model = trace(deployed, images)
     with torch.inference_mode():
         truth = deployed(images).numpy()
-    assert labels.shape == truth.shape == (1, *SIZES[1]) and len(np.unique(truth)) > CLASSES / 2
-    assert np.mean(labels == truth) >= 0.999
+    assert truth.shape == (1, *SIZES[1]) and len(np.unique(truth)) > CLASSES / 2
+
+    def agreement(model: "onnx.ModelProto") -> float:
+        onnx.checker.check_model(model, full_check=True)
+        [labels] = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"image": images.numpy()})
+        return float(np.mean(labels == truth))
+
+    assert agreement(model) >= 0.999
+    older = _older_opset.convert(model)
+    assert older.opset_import[0].version == 13 and agreement(older) >= 0.999
+    if EVERY and OLD_PYTHON.exists():
+        assert _agreement_on_a_tx2(older, images.numpy(), truth, tmp_path) >= 0.999
+
+
+def _agreement_on_a_tx2(model: Any, images: np.ndarray, truth: np.ndarray, folder: Path) -> float:
+    """Run the graph in Python 3.6 with ONNX Runtime 1.10."""
+    (folder / "older.onnx").write_bytes(model.SerializeToString())
+    np.savez(folder / "images.npz", images=images, truth=truth)
+    code = (
+        "import numpy, onnxruntime; assert onnxruntime.__version__ == '1.10.0'; data = numpy.load('images.npz'); "
+        "session = onnxruntime.InferenceSession('older.onnx', providers=['CPUExecutionProvider']); "
+        "print(numpy.mean(session.run(None, {'image': data['images']})[0] == data['truth']))"
+    )
+    done = subprocess.run([OLD_PYTHON, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return float(done.stdout)
 
 
 class _Balanced(torch.nn.Module):

@@ -182,7 +182,7 @@ def to_prediction(outputs: Sequence[np.ndarray], card: ModelCard, confidence: bo
 
     The first: labels (N, H, W), (N, 1, H, W), (N, H, W, 1) or (H, W) of any number type; or logits or probabilities
     (N, classes, h, w), (N, h, w, classes) or without N, and for two classes (N, 1, h, w), the second class's. Those
-    are brought to the card's size first, bilinear, and then compared. The second, if any: confidence, uint8 (N, H, W).
+    are brought to the card's size first, bilinear, and then compared. The second, if any: confidence, 0..255 (N, H, W).
     Raises CardError where an output is not what the card says.
     """
     output, sure = outputs[0], outputs[1] if len(outputs) > 1 else None
@@ -191,7 +191,9 @@ def to_prediction(outputs: Sequence[np.ndarray], card: ModelCard, confidence: bo
     labels = _squeezed(output, card)
     if labels.dtype != np.uint8:
         labels = np.minimum(labels, 255).astype(np.uint8)  # -1, a common unlabelled, becomes 255
-    return Prediction(_stretch(labels, card), None if sure is None else _stretch(sure, card))
+    return Prediction(
+        _stretch(labels, card), None if sure is None else _stretch(sure.astype(np.uint8, copy=False), card)
+    )
 
 
 def _squeezed(output: np.ndarray, card: ModelCard) -> np.ndarray:
