@@ -106,10 +106,18 @@ def read_file(path: Path, mode: int) -> np.ndarray:
 
 def _is_cut_short(data: np.ndarray) -> bool:
     """Tell a PNG or JPEG, uint8 (N,), without its end mark."""
-    start, end = data[:2].tobytes(), data[-4096:].tobytes()
+    start = data[:2].tobytes()
     if start == b"\x89P":
-        return b"IEND" not in end
-    return start == b"\xff\xd8" and b"\xff\xd9" not in end and b"\xff\xd9" not in data.tobytes()
+        return b"IEND" not in data[-4096:].tobytes()
+    if start != b"\xff\xd8":
+        return False
+    at, whole = 2, data.tobytes()
+    while (
+        whole[at : at + 1] == b"\xff" and whole[at + 1 : at + 2] != b"\xda"
+    ):  # header: may hold a thumbnail with an end
+        padded = whole[at + 1 : at + 2] == b"\xff"
+        at += 1 if padded else 2 + int.from_bytes(whole[at + 2 : at + 4], "big")
+    return b"\xff\xd9" not in whole[at:]
 
 
 def names() -> list[str]:

@@ -86,8 +86,11 @@ def test_an_empty_split_is_a_problem(folder: Path) -> None:
 
 def test_a_jpeg_that_is_cut_short_is_found(tmp_path: Path) -> None:
     imagenet(tmp_path, ("cat", "dog"), 3)
-    bad = tmp_path / "train" / "dog" / "dog_1.JPEG"
-    bad.write_bytes(bad.read_bytes()[:-40])
+    bad, whole = (tmp_path / "train" / "dog" / f"dog_{number}.JPEG" for number in (1, 2))
+    for path, end in ((bad, -40), (whole, None)):  # with a thumbnail, as cameras write, which has an end of its own
+        thumbnail = path.read_bytes()
+        segment = b"\xff\xff\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+        path.write_bytes((thumbnail[:2] + segment + thumbnail[2:])[:end])
     report = check_split("imagenet", "train", tmp_path, 1)
     assert [(p.file, p.kind) for p in report.problems] == [(str(bad), "unreadable")]
     assert report.counts.tolist() == [3, 2] and report.names == ("cat", "dog") and report.unlabelled == 0
