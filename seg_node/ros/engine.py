@@ -8,7 +8,7 @@ import numpy as np
 from seg_node.model_card import load_card
 from seg_node.pipeline.frame import Frame
 from seg_node.pipeline.segmenter import Segmenter
-from seg_node.runtimes import Runtime, load_runtime
+from seg_node.runtimes import Runtime, _progress, load_runtime
 
 
 class Wanted(NamedTuple):
@@ -23,11 +23,15 @@ class Wanted(NamedTuple):
 class Engine:
     """A network that has run once and what it needs around it; one caller at a time."""
 
-    def __init__(self, wanted: Wanted) -> None:
-        """Load, and infer once, since a first inference can take seconds. Raises whatever a vendor library raises."""
+    def __init__(self, wanted: Wanted, say: Callable[[str], None]) -> None:
+        """Load, and infer once, since a first inference can take seconds. Raises whatever a vendor library raises.
+
+        ``say`` is told what takes long, each second, and "" when that has ended.
+        """
         self.wanted = wanted
         self.card = load_card(wanted.model)
-        self.runtime: Runtime = load_runtime(self.card, wanted.runtime, wanted.device, wanted.precision)
+        with _progress.heard_by(say):
+            self.runtime: Runtime = load_runtime(self.card, wanted.runtime, wanted.device, wanted.precision)
         try:
             self.segmenter = Segmenter(self.card, self.runtime)
             self.segmenter.segment(Frame(np.zeros(self.card.size + (3,), np.uint8), self.card.channels))
@@ -53,9 +57,14 @@ class Engine:
 class Loader:
     """Loads engines one after another in a thread of its own; of several that are asked for meanwhile, the last."""
 
-    def __init__(self, loaded: Callable[[Engine], None], failed: Callable[[Wanted, Exception], None]) -> None:
-        """``loaded`` and ``failed`` are called in the loader's thread."""
-        self._loaded, self._failed = loaded, failed
+    def __init__(
+        self,
+        loaded: Callable[[Engine], None],
+        failed: Callable[[Wanted, Exception], None],
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """All three are called in the loader's thread; ``say`` as by Engine."""
+        self._loaded, self._failed, self._say = loaded, failed, say
         self._wanted: Optional[Wanted] = None
         self._loading: Optional[Wanted] = None
         self._lock = threading.Lock()
@@ -92,7 +101,7 @@ class Loader:
         engine: Optional[Engine] = None
         failure: Optional[Exception] = None
         try:
-            engine = Engine(wanted)
+            engine = Engine(wanted, self._say)
         except Exception as error:  # whatever a vendor library raises
             failure = error
         with self._lock:

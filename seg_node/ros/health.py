@@ -26,6 +26,7 @@ class Condition:
         self.state = "unconfigured"  # of the lifecycle; "loading" while it is configured
         self.about: Dict[str, str] = dict.fromkeys(("model", "runtime", "device", "precision", "input_size"), "")
         self.loading = ""  # the model that loads beside the running one
+        self.progress = ""  # what takes long while a model loads, and how far it is
         self.broken = ""  # why the node cannot work at all
         self.latency_budget = 0.0  # seconds; 0: none
 
@@ -93,6 +94,8 @@ class Health:
         level, message = self._verdict(news, why_silent, latency["total"].p95 / 1e3)
         if self._condition.loading:
             message += "; loading model '{}'".format(self._condition.loading)
+        if self._condition.progress:
+            message += ": " + self._condition.progress
         return Report(level, message, list(values.items()))
 
     def _verdict(self, news: str, why_silent: Callable[[], str], p95: float) -> Tuple[int, str]:
@@ -117,6 +120,7 @@ class Health:
     def _values(self, latency: Mapping[str, Percentiles]) -> Dict[str, str]:
         counters, values = self._counters, dict(self._condition.about)
         values["state"], values["loading"] = self._condition.state, self._condition.loading
+        values["loading_progress"] = self._condition.progress
         for way in ("in", "out"):
             values["frames_" + way] = str(counters.total(way))
             values["rate_{}_hz".format(way)] = "{:.2f}".format(counters.rate(way))

@@ -30,6 +30,7 @@ from seg_node.ros.turns import Turns
 
 _HUNG = 10.0  # seconds after which a transition gives an inference up
 _THROTTLE = 5.0  # seconds between two log lines from one place
+_PATIENCE = 15.0  # the same, of what goes as it should
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _Frame = Tuple[Stream, Arrival, Frame, Dict[str, float]]
 
@@ -50,7 +51,7 @@ class SegmentationNode(LifecycleNode):
         self._engine_lock = threading.Lock()  # held while a batch is at work; a swap waits for it
         self._gate = threading.Lock()  # held while a swap waits: a busy worker would take the lock again at once
         self._worker: Optional[Turns] = None
-        self._loader = Loader(self._swap, self._failed_to_load)
+        self._loader = Loader(self._swap, self._failed_to_load, self._say)
         self.settings = parameters.declare(self, self._refuse, self._change)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._names = LabelNames(self)
@@ -145,6 +146,12 @@ class SegmentationNode(LifecycleNode):
             [Parameter(name, value=value) for name, value in engine.wanted._asdict().items()]
         )
 
+    def _say(self, progress: str) -> None:
+        """Tell what takes long while a model loads: an engine's build, of minutes."""
+        self._condition.progress = progress
+        if progress:
+            self.get_logger().info(progress, throttle_duration_sec=_PATIENCE)
+
     def _install(self, engine: Engine) -> None:
         self._dress(engine)
         self._engine = engine
@@ -176,7 +183,7 @@ class SegmentationNode(LifecycleNode):
         self._condition.about.update(model=wanted.model, runtime=wanted.runtime, device=wanted.device)
         self.get_logger().info("loading model '{}'".format(wanted.model))
         try:
-            self._install(Engine(wanted))
+            self._install(Engine(wanted, self._say))
         except Exception as error:  # whatever a vendor library raises: the node stays up and says so
             self._break(wanted, error)
         return self._engine is not None

@@ -117,3 +117,12 @@ def test_a_model_that_loads_beside_is_told(health, condition):
     health.received(0.0)
     condition.loading = "larger"
     assert report(health)[1].endswith("; loading model 'larger'")
+
+
+def test_what_takes_long_while_a_model_loads_is_told(health, condition):
+    condition.loading, condition.progress = "better", "building better: TensorRT fp16 engine for Orin, 34 s"
+    level, message, values = report(health)
+    assert level == OK and message.endswith("; loading model 'better': " + condition.progress)
+    assert values["loading_progress"] == condition.progress
+    condition.state, condition.loading = "loading", ""  # the first one
+    assert report(health)[1] == "loading: " + condition.progress

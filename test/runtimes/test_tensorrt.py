@@ -5,6 +5,7 @@ GPU is in test_tensorrt_gpu."""
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -253,7 +254,7 @@ def test_a_build_that_fails_or_is_killed_leaves_nothing_and_says_why(vendor, gra
 
 def test_a_killed_process_takes_its_build_with_it(vendor, graphs, tmp_path, monkeypatch) -> None:
     vendor()
-    monkeypatch.setenv("FAKE_TENSORRT_BREAK", "slow")
+    monkeypatch.setenv("FAKE_TENSORRT_BREAK", "600 s")
     program = (
         "import sys; from seg_node.runtimes._engine_builder import Order, build\n"
         f"order = Order({str(load_card(graphs).file('onnx_tx2'))!r}, 'fp32', (1, 48, 64, 3))\n"
@@ -263,7 +264,7 @@ def test_a_killed_process_takes_its_build_with_it(vendor, graphs, tmp_path, monk
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment, text=True)
     assert parent.stdout is not None
     for line in parent.stdout:  # a heartbeat, though the fake says nothing
-        if line.startswith("2 s"):
+        if not line.startswith("0 s"):
             break
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
     assert len(children) == 1
@@ -310,6 +311,34 @@ def test_a_cache_that_cannot_be_written(vendor, graphs, monkeypatch, tmp_path) -
     monkeypatch.setenv("SEG_NODE_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(OSError, match="SEG_NODE_CACHE"):
         load_runtime(load_card(graphs), "tensorrt")
+
+
+def test_a_node_tells_diagnostics_that_an_engine_is_built(vendor, graphs, monkeypatch) -> None:
+    """Each second, though this TensorRT itself says nothing; and in the end that nothing goes on any more."""
+    from seg_node.ros.engine import Engine, Loader, Wanted
+    from seg_node.ros.health import Condition, Health
+
+    vendor("8.2")
+    monkeypatch.setenv("FAKE_TENSORRT_BREAK", "3 s")
+    condition, messages = Condition(), []
+    condition.state = "loading"
+    health = Health(condition)
+    loaded: list[Engine] = []
+
+    def say(progress: str) -> None:
+        condition.progress = progress
+        messages.append(health.report(lambda: "")[1])
+
+    loader = Loader(loaded.append, lambda wanted, error: pytest.fail(str(error)), say)
+    loader.load(Wanted(str(graphs), "tensorrt", "auto", "fp16"))
+    end = time.monotonic() + 60
+    while loader.busy and time.monotonic() < end:
+        time.sleep(0.05)
+    told = re.compile(r"loading: building small: TensorRT fp16 engine for Fake Orin, [1-9]\d* s")
+    assert any(told.fullmatch(message) for message in messages)
+    assert messages[-1] == "loading"
+    assert ("precision", "fp16") in loaded[0].about()
+    loaded[0].close()
 
 
 # What cannot be

@@ -2,7 +2,8 @@
 
 FAKE_TENSORRT chooses whose names it has: 8.2, 8.6, 10.13 or 11.4, as the real bindings of these versions have them.
 An "engine" is the ONNX graph itself with a line of JSON before it, and ONNX Runtime runs it on the CPU, on "device"
-memory which is the host's. FAKE_TENSORRT_BREAK=build or crash makes a build fail.
+memory which is the host's. FAKE_TENSORRT_BREAK=build or crash makes a build fail, run an
+inference, and "3 s" makes a build take that long.
 """
 
 import ctypes
@@ -205,8 +206,8 @@ class Builder:
         how = os.environ.get("FAKE_TENSORRT_BREAK", "")
         if how == "crash":
             os.kill(os.getpid(), signal.SIGKILL)
-        if how == "slow":
-            time.sleep(600)
+        if how.endswith(" s"):
+            time.sleep(float(how[:-2]))
         if how == "build":
             return None
         monitor = getattr(config, "progress_monitor", None)
