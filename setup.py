@@ -49,6 +49,7 @@ setup(
         "demo": ["av", "rich", "rosbags"],
         "replay": ["av", "rich", "rosbags", "rerun-sdk"],
         "ray": ["ray>=2.9", "fsspec"],
+        "export": ["opencv-python-headless", "torch", "onnx", "onnxscript", "onnxruntime", "rich"],
         "train": [
             "opencv-python-headless",
             "torch",
