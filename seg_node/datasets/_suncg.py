@@ -65,7 +65,7 @@ def _scenes_of(split: str, data: Path, scenes: list[str]) -> list[str]:
 
 
 def _pairs_in(folder: Path, data: Path) -> list[Pair]:
-    files = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    files = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     label_of = {}  # image: label
     for file in files:
         if file.endswith(_IDS):

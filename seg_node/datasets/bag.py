@@ -1,4 +1,4 @@
-"""A rosbag2 recording with an image topic and a topic of its label images (mono8 class ids, 255 unlabelled).
+"""A rosbag2 recording with an image topic and a topic of its label images.
 
     DIR             a bag: a folder, .mcap or .db3 file. Its first 80 % of pairs are train, the rest val; "all" is all.
     DIR/dataset.yaml  beside bags, says which are what:
@@ -8,8 +8,9 @@
         label: /camera/ground_truth
         splits: {train: [monday.mcap, tuesday.mcap], val: [friday.mcap]}
 
-An image's label is the one with the same stamp, otherwise the nearest within half a frame; images without one are left
-out. Frames of one drive resemble each other: a val split should be another drive.
+Labels are mono8 class ids; 255 and the id after the last class are unlabelled. An image's label is the one with the
+same stamp, otherwise the nearest within half a frame; images without one are left out. Frames of one drive resemble
+each other: a val split should be another drive.
 """
 
 import hashlib
@@ -116,7 +117,7 @@ class BagSplit:
         self._recordings, self._places, self._label_set = recordings, places, label_set
         self._table = np.full(256, -1, np.int16)
         self._table[: label_set.class_count] = range(label_set.class_count)
-        self._table[UNLABELLED] = UNLABELLED
+        self._table[[label_set.class_count, UNLABELLED]] = UNLABELLED  # CamVid's 11, as replay takes it
         if label_set.void is not None:
             self._table[label_set.void] = UNLABELLED
 
