@@ -120,7 +120,7 @@ def test_a_network_of_two_inputs_is_refused_by_name(tmp_path: Path, made) -> Non
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.save(model, str(tmp_path / "stranger.onnx"))
     strangers.write_card(tmp_path, made("segformer")[1], classes=3)
-    with pytest.raises(CardError, match="2 inputs: 'image' .*'depth'"):
+    with pytest.raises(CardError, match=r"2 inputs: 'image' .*'depth'"):
         load_runtime(load_card(tmp_path), "onnx", "cpu")
 
 

@@ -133,7 +133,7 @@ def feeding(affine: Affine | None, dtype: str, layout: str, maker: str) -> Feedi
         if dtype == "uint8":
             return Feeding(about="takes pixels as they are; how it normalises them was not found", known=True, scale=1)
         return _guess(layout, maker)
-    mean, std = -affine.offset / affine.gain, 1.0 / affine.gain
+    mean, std = -affine.offset / affine.gain + 0.0, 1.0 / affine.gain  # + 0.0: no -0
     wide = _takes_0_to_255(mean, std) or dtype == "uint8"
     unit = 255.0 if wide else 1.0
     channels, order = _order(mean / unit, affine.swapped)
