@@ -6,7 +6,7 @@ DURATION ?= 20
 # what a robot's Python runs
 ROBOT := setup.py launch scripts $(addprefix seg_node/,*.py pipeline runtimes networks ros)
 
-.PHONY: help demo test test-export test-kilted test-robot test-py36 check clean
+.PHONY: help demo bench-score test test-export test-kilted test-robot test-py36 check clean
 
 help:
 	@echo "make demo [SOURCE=video|folder|bag|camera index] [TOPIC=/image] [DURATION=20] [MODEL=name]"
@@ -42,6 +42,10 @@ test-robot:
 
 test-py36:
 	@tools/test-robot 3.6 $(if $(ARGS),-- $(ARGS))
+
+bench-score:
+	@tools/environment test
+	@$(BIN)/python bench/official_score.py
 
 check:
 	@tools/environment test

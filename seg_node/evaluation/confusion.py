@@ -7,10 +7,7 @@ pixels that the network left unlabelled. Knows nothing of files or networks.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
-
-_EXACT = 1 << 24  # OpenCV's histogram comes as float32, which holds whole numbers up to this
 
 
 class Scores(NamedTuple):
@@ -38,15 +35,11 @@ class Confusion:
         """
         if truth.shape != predicted.shape:
             raise ValueError(f"ground truth is {truth.shape}, prediction {predicted.shape}: sizes must be equal")
-        rows = max(1, _EXACT // truth.shape[1])
-        for top in range(0, len(truth), rows):
-            self.matrix += self._count(truth[top : top + rows], predicted[top : top + rows])
-
-    def _count(self, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-        """Return int64 (classes + 1, classes + 1). A histogram over two images is five times as fast as bincount."""
+        first, second, lengths = runs(truth, predicted)
         side = self.classes + 1
-        pair = [np.minimum(ids, self.classes).astype(np.uint8, copy=False) for ids in (truth, predicted)]
-        return cv2.calcHist(pair, [0, 1], None, [side, side], [0, side, 0, side]).astype(np.int64).reshape(side, side)
+        pairs = np.minimum(first, self.classes).astype(np.intp) * side + np.minimum(second, self.classes)
+        counts = np.bincount(pairs, weights=lengths, minlength=side * side)  # float64: exact up to 2 ** 53
+        self.matrix += counts.astype(np.int64).reshape(side, side)
 
     def scores(self, void: str = "ignored") -> Scores:
         """Score the pixels so far.
@@ -87,3 +80,16 @@ class Confusion:
         if void not in ("ignored", "counted"):
             raise ValueError(f"void is {void!r}; choose 'ignored' or 'counted'")
         return self.matrix if void == "counted" else self.matrix[: self.classes]
+
+
+def runs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the runs of pixels in which neither of two images (H, W) of whole numbers changes.
+
+    As (runs,) each: the first's value, the second's, and the length. Label images seldom change along their rows:
+    counting runs takes a tenth of counting pixels.
+    """
+    one, other = first.ravel(), second.ravel()
+    change = one[1:] != one[:-1]
+    change |= other[1:] != other[:-1]
+    starts = np.concatenate([[0], np.flatnonzero(change) + 1])
+    return one[starts], other[starts], np.diff(starts, append=len(one))

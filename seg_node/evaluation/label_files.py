@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from seg_node.datasets import DatasetError, Split, read_file
+from seg_node.evaluation.instances import raw_table
 from seg_node.label_set import UNLABELLED, LabelSet
 
 IDS = ("raw", "classes")
@@ -24,7 +25,7 @@ def label_reader(folder: Path, label_set: LabelSet, ids: str) -> Callable[[str],
     if not files:
         raise DatasetError(f"{folder}: holds no PNG; predictions are one label PNG for each image")
     stems = [stem for stem, _ in files]
-    table = label_set.raw_ids
+    table = raw_table(label_set)
     if ids == "classes":
         table = np.full(256, UNLABELLED, np.uint8)
         table[: label_set.class_count] = range(label_set.class_count)
@@ -57,9 +58,12 @@ def read_ids(path: Path, dtype: type[np.generic]) -> np.ndarray:
 def instance_reader(split: Split) -> Callable[[int], np.ndarray | None] | None:
     """Return a function: a sample's index to what tells its objects apart, uint16 (H, W), raw label id * 1000 + number.
 
-    Its result is None where the file is missing, and there is no function for a split whose layout has no such files:
-    Cityscapes' has gtFine_instanceIds.png beside its labels.
+    A split may have a method ``instances`` that is it; Cityscapes has gtFine_instanceIds.png beside its labels. The
+    result is None where the file is missing. There is no function for a split that tells no objects apart.
     """
+    if hasattr(split, "instances"):
+        own: Callable[[int], np.ndarray | None] = split.instances
+        return own
     pairs = getattr(split, "pairs", None)
     if not pairs or "_gtFine_label" not in pairs[0].label.name:
         return None

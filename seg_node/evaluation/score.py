@@ -25,7 +25,7 @@ class Item(NamedTuple):
     position: int  # in the split
     name: str
     matrix: np.ndarray  # int64 (classes + 1, classes + 1), as Confusion's
-    weighed: np.ndarray | None  # float (classes, 3), as InstanceWeights'
+    weighed: np.ndarray | None  # float (classes + 1, 3), as InstanceWeights'
     milliseconds: float | None  # resize, inference and restoring; None: the labels came from a file
 
 
@@ -155,11 +155,15 @@ def labeller(segmenter: Segmenter, ground: Ground) -> Callable[[Sample], tuple[n
 
 
 def evaluate_files(
-    read_labels: Callable[[str], np.ndarray], ground: Ground, progress: Progress = lambda done, total: None
+    read_labels: Callable[[str], np.ndarray],
+    ground: Ground,
+    progress: Progress = lambda done, total: None,
+    instances: bool = True,
 ) -> Report:
     """Score labels that are there already.
 
-    ``read_labels``: a sample's name to uint8 (H, W), class ids of the ground truth's label set. Raises as ``evaluate``.
+    ``read_labels``: a sample's name to uint8 (H, W), class ids of the ground truth's label set. ``instances``: score
+    the instance level, too, where the ground truth tells objects apart. Raises as ``evaluate``.
     """
     without_image = getattr(ground.split, "label", None) or ground.split.__getitem__
 
@@ -171,7 +175,7 @@ def evaluate_files(
         return index, sample, labels, None
 
     # reading and counting in one thread: what was read is still in its cache
-    count = _counter(ground, None)
+    count = _counter(ground, None, instances)
     return _collect(in_order(lambda index: count(*read(index)), ground.chosen(), ground.workers), ground, progress)
 
 
@@ -190,21 +194,25 @@ def _collect(items: Iterator[Item], ground: Ground, progress: Progress) -> Repor
     return Report(ground.label_set, done, ground.scale)
 
 
-def _counter(ground: Ground, save: Path | None) -> Callable[[int, Sample, np.ndarray, float | None], Item]:
+Count = Callable[[int, Sample, np.ndarray, float | None], Item]  # index, sample, labels, ms
+
+
+def _counter(ground: Ground, save: Path | None, instances: bool = True) -> Count:
     """Return what counts an image, and saves its labels."""
     step, label_set = ground.scale, ground.label_set
     weights = InstanceWeights(label_set, step)
-    instances_of = instance_reader(ground.split) if weights.possible else None
+    instances_of = instance_reader(ground.split) if instances and weights.possible else None
 
     def count(index: int, sample: Sample, labels: np.ndarray, milliseconds: float | None) -> Item:
         label_set.check(sample.label, sample.name)
         confusion = Confusion(label_set.class_count)
+        truth = np.ascontiguousarray(sample.label[::step, ::step])
         try:
-            confusion.add(sample.label[::step, ::step], labels)
+            confusion.add(truth, labels)
         except ValueError as error:
             raise ValueError(f"{sample.name}: {error}") from error
-        instances = instances_of(index) if instances_of else None
-        weighed = None if instances is None else weights.weigh(instances[::step, ::step], labels)
+        objects = instances_of(index) if instances_of else None
+        weighed = None if objects is None else weights.weigh(objects[::step, ::step], labels, truth)
         if save is not None:
             _save(save / f"{sample.name}.png", labels)
         return Item(index, sample.name, confusion.matrix, weighed, milliseconds)

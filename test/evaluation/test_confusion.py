@@ -65,3 +65,27 @@ def test_nothing_and_wrong() -> None:
         Confusion(3).add(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8))
     with pytest.raises(ValueError, match="void"):
         Confusion(3).scores("both")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 37), (37, 1), (61, 40)])
+def test_every_pixel_is_counted_whatever_the_picture(shape) -> None:
+    """Against counting pixel by pixel: noise, where every pixel begins a run, and patches; cut-outs too."""
+    rng = np.random.default_rng(2)
+    for truth, predicted in (
+        rng.integers(0, 256, (2, *shape)).astype(np.uint8),
+        rng.integers(0, 4, (2, 1, shape[1])).astype(np.uint8).repeat(shape[0], 1),
+        rng.integers(0, 5, (2, 2 * shape[0], 2 * shape[1])).astype(np.uint8)[:, ::2, ::2],
+    ):
+        matrix = Confusion(3)
+        matrix.add(truth, predicted)
+        expected = np.zeros((4, 4), int)
+        for pair in zip(truth.ravel(), predicted.ravel(), strict=True):
+            expected[tuple(min(value, 3) for value in pair)] += 1
+        assert (matrix.matrix == expected).all()
+
+
+def test_a_group_of_classes_counts_as_one() -> None:
+    matrix = confusion([0, 0, 1, 1, 2, 2, 255], [0, 1, 1, 2, 2, 0, 0])
+    assert matrix.group_iou([(0, 1), (2,)]).tolist() == pytest.approx([3 / 5, 1 / 3])
+    assert matrix.group_iou([(0, 1)], "counted").tolist() == pytest.approx([3 / 6])
+    assert matrix.group_iou([]).tolist() == []
