@@ -2,7 +2,7 @@
 
 Two borders. By default uint8 NHWC in and uint8 out, for current libraries; with the target tx2, float32 NHWC (0..255)
 in and int32 out, in an opset that TensorRT 8.2's parser and ONNX Runtime 1.10 take. fp16 is the inside only: weights
-and activations are half, what goes in and out is not.
+and activations are half, what goes in and out is not. int8 is a graph with Q/DQ nodes (``_qdq``).
 """
 
 import copy
@@ -17,8 +17,8 @@ import torch
 from seg_node.exporters import Artefact, Source
 from seg_node.networks._deployed import Deployed
 
-PRECISIONS = ("fp32", "fp16")
-OPSET = 18
+PRECISIONS = ("fp32", "fp16", "int8")
+OPSET, IR_VERSION = 18, 8  # ONNX 1.13: ONNX Runtime 1.14 reads it
 INPUT, OUTPUTS = "image", ["label", "confidence"]
 
 
@@ -33,6 +33,12 @@ def write(source: Source, folder: Path, say: Callable[[str], None]) -> list[Arte
             "the graph for a TX2 is fp32: TensorRT 8 makes its fp16 engine of that by itself, on the TX2: "
             "--to tensorrt --precision fp16"
         )
+    if wanted.precision == "int8":
+        from seg_node.exporters import _qdq
+
+        path = folder / f"{source.card.name}.int8.onnx"
+        about = {"precision": "int8", "batch": wanted.batch, **_qdq.write(source, path, say)}
+        return [Artefact("onnx_int8", path, about, {})]
     artefacts = []
     for confidence in [False, True][: 1 + wanted.confidence]:
         words = [wanted.target, wanted.precision.replace("fp32", ""), "confidence" * confidence]
@@ -102,6 +108,7 @@ def trace(deployed: Deployed, example: torch.Tensor) -> Any:
         del value.metadata_props[:]
     del model.graph.metadata_props[:]
     del model.metadata_props[:]
+    model.ir_version = IR_VERSION  # the exporter's own is its onnx package's; what it notes for that is deleted above
     _count_no_padding_where_there_is_none(model)
     return model
 
