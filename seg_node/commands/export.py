@@ -61,7 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         done = exporters.make(arguments.model, arguments.to, wanted, arguments.out, say)
     for kind, about in done.files.items():
         path = done.card.parent / about["path"]
-        report = {"kind": kind, "file": str(path), "bytes": path.stat().st_size, **about, "path": str(path)}
+        report = {"kind": kind, "file": str(path), "bytes": path.stat().st_size, **about}
+        del report["path"]
         print(json.dumps(report) if arguments.json else _line(path, about["parity"]))
     return 0
 
