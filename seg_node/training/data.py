@@ -56,7 +56,7 @@ def open_source(source: Source, recipe: Recipe, data: Path | None, cache: Path |
     """
     if recipe.task == "classification":
         return open_split(source.dataset, source.split, data)
-    theirs, ours = load_label_set(label_set_of(source.dataset)), load_label_set(recipe.label_set)
+    theirs, ours = load_label_set(label_set_of(source.dataset, data)), load_label_set(recipe.label_set)
     try:
         ids = theirs.to(ours)
     except ValueError as error:

@@ -176,7 +176,7 @@ def test_a_training_shorter_than_validate_every_is_scored(tmp_path: Path) -> Non
 def test_a_data_set_of_other_labels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command(tmp_path)
     recipe = load_recipe(tmp_path / "tiny.yaml")
-    monkeypatch.setattr(data, "label_set_of", lambda name: "cityscapes19")
+    monkeypatch.setattr(data, "label_set_of", lambda name, data=None: "cityscapes19")
     with pytest.raises(ValueError, match="tiny labels camvid11, but street has cityscapes19"):
         data.open_source(recipe.train[0], recipe, None)
 
