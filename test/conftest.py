@@ -79,3 +79,19 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "card.yaml").write_text(yaml.safe_dump(table), encoding="utf-8")
     exporters.export(str(folder), "onnx")
     return folder
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory):
+    """Return a function: a kind of foreign network to the folder that it was exported to, once, and what it is."""
+    import strangers
+
+    cache: dict[str, tuple] = {}
+
+    def make(kind: str) -> tuple:
+        if kind not in cache:
+            folder = tmp_path_factory.mktemp("stranger")
+            cache[kind] = folder, strangers.make(kind, folder)
+        return cache[kind]
+
+    return make

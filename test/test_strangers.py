@@ -17,20 +17,6 @@ from seg_node.runtimes import load_runtime  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory):
-    """Return a function that exports a stranger once."""
-    cache: dict[str, tuple] = {}
-
-    def make(kind: str) -> tuple:
-        if kind not in cache:
-            folder = tmp_path_factory.mktemp("stranger")
-            cache[kind] = folder, strangers.make(kind, folder)
-        return cache[kind]
-
-    return make
-
-
-@pytest.fixture(scope="module")
 def images() -> np.ndarray:
     street = Street(21, strangers.SIZE)
     return np.stack([street.render(index)[0][..., ::-1] for index in (10, 200, 400)])

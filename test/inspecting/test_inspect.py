@@ -36,19 +36,6 @@ FOUND = {
 }
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory):
-    cache: dict[str, tuple] = {}
-
-    def make(kind: str) -> tuple:
-        if kind not in cache:
-            folder = tmp_path_factory.mktemp("stranger")
-            cache[kind] = folder, strangers.make(kind, folder)
-        return cache[kind]
-
-    return make
-
-
 @pytest.mark.parametrize("kind", FOUND)
 def test_what_a_strangers_file_is(kind: str, made) -> None:
     folder, stranger = made(kind)
