@@ -43,6 +43,7 @@ setup(
     extras_require={
         "onnx": ["onnxruntime"],
         "openvino": ["openvino"],
+        "int8": ["openvino", "nncf"],  # to export; what runs an int8 file is OpenVINO alone
         # JetPack brings TensorRT itself; newer Polygraphy does not run on Python 3.6
         "tensorrt": ["polygraphy==0.49.0; python_version<'3.8'", "polygraphy; python_version>='3.8'"],
         "torch": ["torch"],

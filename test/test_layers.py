@@ -38,6 +38,9 @@ ALLOWED = {
     ),
 }
 VENDORS = {
+    "exporters/openvino.py": (set(), {"openvino"}),
+    "exporters/quantise.py": ({"pipeline", "evaluation"}, {"openvino", "nncf"}),  # the loss is a robot's loss
+    "exporters/_calibration.py": ({"sources"}, set()),
     "runtimes/torch.py": ({"networks"}, {"torch"}),
     "runtimes/_adapt.py": (set(), {"cv2"}),
     "runtimes/onnx.py": (set(), {"onnxruntime"}),
@@ -46,6 +49,7 @@ VENDORS = {
     "runtimes/_engine_builder.py": (set(), {"tensorrt", "polygraphy"}),
     "inspecting/onnx.py": (set(), {"onnx"}),
     "inspecting/openvino.py": (set(), {"openvino"}),
+    "exporters/_qdq.py": ({"evaluation", "pipeline"}, {"onnxruntime"}),
     "exporters/_logits.py": (set(), {"onnxruntime", "openvino"}),
     "evaluation/flops.py": (set(), {"torch"}),
     "datasets/bag.py": ({"sources", "pipeline"}, {"rosbags"}),
