@@ -10,7 +10,7 @@ from seg_node.runtimes import Prediction, Runtime, check_precision
 from seg_node.runtimes._adapt import Tensor, infer_in_batches, pick_input, pick_output
 
 REQUIRES = "onnxruntime"
-READS = ("onnx", "onnx_tx2", "onnx_fp16")
+READS = ("onnx", "onnx_tx2", "onnx_fp16", "onnx_int8")
 RANK = 10
 _log = logging.getLogger(__name__)
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
@@ -25,7 +25,7 @@ class OnnxRuntime(Runtime):
         self._kind, self._session, self._open = kind, session, open_session
         self._confident: Any = None  # opened when first wanted
         self._fed = card = card.for_file(kind)
-        self.precision = "fp16" if kind == "onnx_fp16" else "fp32"
+        self.precision = {"onnx_fp16": "fp16", "onnx_int8": "int8"}.get(kind, "fp32")
         graph_input = pick_input(card, [_tensor(node) for node in session.get_inputs()])
         self.device = "gpu" if _PROVIDERS["gpu"] in session.get_providers() else "cpu"
         self._input = graph_input.name
@@ -57,8 +57,8 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Onnx
     """Load the card's ONNX file: the plain one; where this version of ONNX Runtime is too old for it, the TX2's.
 
     ``device``: auto (the GPU if this build has it and it works), cpu or gpu. ``precision``: auto (fp32 where there is
-    such a file), fp32 or fp16: it computes in what the file holds. Raises ValueError for what is not there, CardError
-    where the file is no ONNX graph or not as the card says.
+    such a file), fp32, fp16 or int8: it computes in what the file holds. Raises ValueError for what is not there,
+    CardError where the file is no ONNX graph or not as the card says.
     """
     import onnxruntime
 
@@ -96,6 +96,8 @@ def _kinds(card: ModelCard, precision: str) -> Tuple[str, ...]:
     """Return the kinds of the card's files to try, in this order. Raises ValueError for a precision that none has."""
     full = tuple(kind for kind in ("onnx", "onnx_tx2") if kind in card.files)
     half = tuple(kind for kind in ("onnx_fp16",) if kind in card.files)
+    if "onnx_int8" in card.files and (precision == "int8" or (precision == "auto" and not full and not half)):
+        return ("onnx_int8",)
     if precision == "fp16" and not half:
         raise ValueError(
             "precision 'fp16' is not possible here: model '{}' has no file of it; choose auto, or write one: "

@@ -80,9 +80,11 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Tens
     ImportError where Polygraphy is needed to build, OSError where no engine can be kept.
     """
     check_precision(precision, *_PRECISIONS)
-    place = _place(device)  # before TensorRT is asked anything: some versions of it crash without a GPU
-    library = Library(place.device, place.dla)
     own = card.files.get("tensorrt")
+    if own and device == "auto" and str(own.notes.get("target", "")).startswith("dla"):
+        device = own.notes["target"]
+    place = find_place(device)  # before TensorRT is asked anything: some versions of it crash without a GPU
+    library = Library(place.device, place.dla)
     noted = str(own.notes.get("precision", "")) if own else ""
     wanted = noted or "fp32" if precision == "auto" else precision
     problems: List[str] = []
@@ -92,8 +94,9 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Tens
             return _ready(card.for_file("tensorrt"), library.load(path.read_bytes()), place, noted or "as built")
         except EngineError as error:  # of another GPU or TensorRT; a graph may be there to build it anew
             problems.append("{}: {}".format(own.path, error))
-    check_possible(place, wanted)
-    for graph in _graphs(card, wanted, Abilities.of(library.trt), problems):
+    able = Abilities.of(library.trt)
+    check_possible(place, wanted, able)
+    for graph in _graphs(card, wanted, able, problems):
         try:
             return _ready(graph.card, _built(library, graph, place, wanted), place, wanted)
         except BuildError as error:
@@ -101,14 +104,16 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Tens
     raise CardError("; ".join(problems))
 
 
-def check_possible(place: Place, precision: str) -> None:
-    """Raise ValueError where the hardware cannot compute in ``precision``, with the reason."""
+def check_possible(place: Place, precision: str, able: Abilities) -> None:
+    """Raise ValueError where the hardware or TensorRT cannot compute in ``precision``, with the reason."""
     major, minor = capability = place.device.gpu.capability
     if precision == "int8" and (capability < (6, 1) or capability == (6, 2)):
         raise ValueError(
             "precision 'int8' is not possible here: {}, compute capability {}.{}, has no 8-bit integer arithmetic for "
             "TensorRT (a TX2 has none); choose fp16, which it has".format(place.device.gpu.name, major, minor)
         )
+    if precision == "bf16" and "bf16" not in able.flags:
+        raise ValueError("precision 'bf16' is not possible here: this TensorRT has no such flag; choose fp16")
     if place.dla is not None and precision not in ("fp16", "int8"):
         raise ValueError("precision '{}' is not possible on a DLA; choose fp16 or int8".format(precision))
 
@@ -123,7 +128,7 @@ def kinds(precision: str, able: Abilities) -> Tuple[str, ...]:
     return ("onnx", "onnx_tx2") if able.any_cast else ("onnx_tx2", "onnx")
 
 
-def _place(device: str) -> Place:
+def find_place(device: str) -> Place:
     """Raises ValueError where there is no such device."""
     match = re.match(r"(auto|gpu|cuda|dla)(?::(\d+))?$", device)
     why = "it is none of auto, gpu, gpu:1, dla, dla:1"
@@ -138,8 +143,6 @@ def _place(device: str) -> Place:
 
 def _graphs(card: ModelCard, precision: str, able: Abilities, problems: List[str]) -> Iterator[Graph]:
     """Yield what an engine of ``precision`` can be built from, best first. Raises CardError where there is nothing."""
-    if precision == "bf16" and "bf16" not in able.flags:
-        raise ValueError("precision 'bf16' is not possible here: this TensorRT has no such flag; choose fp16")
     found = False
     own = card.files.get("tensorrt")
     if own:  # the graph that an exported engine came from lies beside it

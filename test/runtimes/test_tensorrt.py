@@ -510,6 +510,34 @@ def test_an_exported_engine_of_another_machine_is_built_again_from_its_graph(ven
     runtime.close()
 
 
+@pytest.mark.parametrize("version, precision", [("8.2", "fp16"), ("11.4", "fp16")])
+def test_an_export_is_proven_and_starts_without_a_build(vendor, exported, tmp_path, version, precision) -> None:
+    from seg_node import exporters
+
+    model = Path(shutil.copytree(exported, tmp_path / "small"))
+    vendor(version)
+    done = exporters.make(model, "tensorrt", exporters.Wanted(precision=precision))
+    entry = done.files["tensorrt"]
+    assert entry["parity"]["passed"] and entry["precision"] == precision and entry["gpu"] == "Fake Orin"
+    assert (model / entry["path"]).is_file() and (model / next(iter(entry["beside"]))).suffix == ".onnx"
+    card = load_card(model)
+    runtime, truth = load_runtime(card, "tensorrt"), load_runtime(card, "torch", "cpu")
+    assert runtime.precision == precision and not engines()
+    assert np.mean(runtime.infer(images()).labels == truth.infer(images()).labels) > 0.995
+    runtime.close()
+
+
+def test_an_export_without_a_gpu_says_what_to_do(vendor, exported, tmp_path) -> None:
+    from seg_node import exporters
+
+    model = Path(shutil.copytree(exported, tmp_path / "small"))
+    before = (model / "card.yaml").read_bytes()
+    vendor(count=0)
+    with pytest.raises(ValueError, match=r"built where it runs.*--to onnx.*--target tx2"):
+        exporters.make(model, "tensorrt", exporters.Wanted())
+    assert (model / "card.yaml").read_bytes() == before and not list(model.glob(".export-*"))
+
+
 # Memory and speed
 
 
