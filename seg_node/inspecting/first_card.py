@@ -25,6 +25,7 @@ _USUAL_SIZES = {
     "cityscapes20": (512, 1024),
 }
 _OTHER_SIZE = (512, 512)
+_STAGING = ".inspect-"
 
 
 class Trial(NamedTuple):
@@ -51,7 +52,9 @@ def write_first_card(
     _check(found, size)
     count = _count(found, labels, classes)
     folder.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(prefix=".inspect-", dir=folder))
+    for stale in folder.glob(f"{_STAGING}*"):  # of one that was killed
+        shutil.rmtree(stale, ignore_errors=True)
+    staged = Path(tempfile.mkdtemp(prefix=_STAGING, dir=folder))
     try:
         name = _label_set(found, labels, count, staged)
         for part in (found.path, *found.beside):
