@@ -26,7 +26,7 @@ ENV RMW_IMPLEMENTATION=${RMW}
 # ROS 2 Jazzy's messages are compiled against numpy 1. onnxruntime is for where TensorRT cannot run a network.
 COPY requirements/numpy1.txt /src/seg_node/requirements/
 RUN PIP_CONSTRAINT= python3 -m pip install --no-cache-dir --break-system-packages \
-    -c /src/seg_node/requirements/numpy1.txt numpy onnxruntime==1.23.2
+    -c /src/seg_node/requirements/numpy1.txt numpy onnxruntime==1.23.2 polygraphy==0.53.6
 
 COPY package.xml setup.py setup.cfg pyproject.toml README.md /src/seg_node/
 COPY resource /src/seg_node/resource

@@ -116,6 +116,7 @@ def _failure(code: int, said: List[str]) -> Exception:
         name = signal.Signals(-code).name
         hint = ", as the system does where memory is short" if name == "SIGKILL" else ""
         return BuildError("its process was ended by {}{}".format(name, hint))
+    said = [line for line in said if "is installed, but version" not in line]  # Polygraphy warns of TensorRT before 8.5
     errors = [line for line in said if "[E]" in line or "[!]" in line or "Error: " in line]
     return BuildError("; ".join((errors or said)[-4:]) or "exit code {}".format(code))
 

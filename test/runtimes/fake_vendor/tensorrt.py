@@ -157,7 +157,7 @@ class _Profile:
 
 class _Config:
     DLA_core, default_device_type, num_optimization_profiles = -1, DeviceType.GPU, 1
-    max_workspace_size, profile, progress_monitor = 0, None, None
+    max_workspace_size, profile, progress_monitor, int8_calibrator = 0, None, None, None
 
     def __init__(self):
         self.flags = {BuilderFlag.TF32}
@@ -175,6 +175,9 @@ class _Config:
         self.profile = profile
         return 0
 
+    def set_calibration_profile(self, profile):
+        return True
+
     def set_memory_pool_limit(self, pool, size):
         pass
 
@@ -185,6 +188,8 @@ else:
     del _Config.max_workspace_size
 if _MAJOR < (10, 0):
     del _Config.progress_monitor
+if _MAJOR >= (11, 0):
+    del _Config.int8_calibrator
 
 
 class Builder:
