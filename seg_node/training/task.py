@@ -38,7 +38,8 @@ class Task(pl.LightningModule):
         network = networks.build(recipe.network.name, len(frequency), **recipe.network.options)
         build_optimizer(network, recipe.optimizer, recipe.trains)  # freezes now: DDP counts parameters before its time
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.loss = build_loss(recipe.loss, frequency)
+        void = load_label_set(recipe.label_set).void if recipe.label_set else None
+        self.loss = build_loss(recipe.loss, frequency, void)
         self.distillation = Distillation(recipe) if recipe.teacher else None
         self.register_buffer("mean", torch.tensor(recipe.input.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(recipe.input.std).view(1, 3, 1, 1), persistent=False)
