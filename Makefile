@@ -6,12 +6,13 @@ DURATION ?= 20
 # what a robot's Python runs
 ROBOT := setup.py launch scripts $(addprefix seg_node/,*.py pipeline runtimes networks ros)
 
-.PHONY: help demo bench-score bench-loading test test-export test-kilted test-robot test-py36 check clean
+.PHONY: help demo bench-score bench-loading test test-export test-recipes test-kilted test-robot test-py36 check clean
 
 help:
 	@echo "make demo [SOURCE=video|folder|bag|camera index] [TOPIC=/image] [DURATION=20] [MODEL=name]"
 	@echo "make test    every test, real DDS between real processes included"
 	@echo "make test-export   every network of the papers through ONNX, label by label (make test takes one of each paper)"
+	@echo "make test-recipes  two steps of every recipe (make test takes one of each kind)"
 	@echo "make test-kilted   the node's tests with the next ROS 2 distribution, in .venv-kilted"
 	@echo "make test-robot    what runs on a robot under Python 3.6, 3.8, 3.10 and 3.12, those that are here (pyenv's too)"
 	@echo "make test-py36     the same under Python 3.6 alone, a Jetson TX2's"
@@ -26,6 +27,10 @@ demo:
 test:
 	@tools/environment test
 	@PYTHONUNBUFFERED=1 $(BIN)/python -m pytest $(ARGS)
+
+test-recipes:
+	@tools/environment test
+	@SEG_NODE_EVERY_RECIPE=1 PYTHONUNBUFFERED=1 $(BIN)/python -m pytest test/training/test_every_recipe.py $(ARGS)
 
 test-export:
 	@tools/environment test

@@ -255,9 +255,7 @@ def _check(recipe: Recipe) -> None:
 
 
 def _check_stages(recipe: Recipe) -> None:
-    """Raise ValueError for stages that cannot be folders, or have stages of their own."""
+    """Raise ValueError for stages that cannot be folders."""
     names = [stage.name for stage in recipe.stages]
     if len(set(names)) < len(names) or not all(re.fullmatch(r"[\w-]+", name) for name in names):
         raise ValueError(f"stages are named {', '.join(names)}; each is a folder: letters, digits, -, each once")
-    if any(stage.stages for stage in recipe.stages):
-        raise ValueError("a stage must have no stages of its own")

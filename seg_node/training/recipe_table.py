@@ -48,6 +48,8 @@ def with_stages(table: Table) -> Table:
     stages = table.get("stages") or []
     if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
         raise ValueError("key 'stages': must be a list of tables")
+    if any(stage.get("stages") for stage in stages):
+        raise ValueError("key 'stages': a stage must have no stages of its own")
     common = {key: value for key, value in table.items() if key not in ("stages", "reported")}
     whole = [{**common, **{key: merged(common.get(key), value) for key, value in s.items()}} for s in stages]
     for stage, said in list(zip(whole, stages, strict=True))[1:]:
