@@ -63,10 +63,16 @@ class Explainer:
         height = self._images.shape[1]
         maps = [layer for layer in self.layers if layer.size[0] * _COARSEST > height and min(layer.size) > 1]
         features = [layer for layer in maps if layer.channels > self.classes] or maps
+        features = [layer for layer in features if not self._enlarged(layer)] or features
         if not features:
             raise ValueError("no layer of this network gives a map; name one with --layer")
-        coarsest = min(layer.size[0] * layer.size[1] for layer in features)
-        return [layer for layer in features if layer.size[0] * layer.size[1] == coarsest][-1].name
+        coarsest = min(layer.size for layer in features)
+        return [layer for layer in features if layer.size == coarsest][-1].name
+
+    def _enlarged(self, layer: Layer) -> bool:
+        """Tell whether this is a part of a module that gives a larger map: of a decoder."""
+        above = [known for known in self.layers if layer.name.startswith(known.name + ".")]
+        return any(known.size > layer.size for known in above)
 
     def grad_cam(self, class_id: int, layer: str, where: np.ndarray | None = None) -> np.ndarray:
         """Return float32 (H, W), 0 to 1: how much each place of ``layer`` speaks for the class, largest 1.

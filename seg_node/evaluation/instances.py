@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seg_node.evaluation.confusion import Confusion, runs
+from seg_node.evaluation.confusion import Confusion
 from seg_node.label_set import LabelSet
 
 # pixels of a mean object in 2048x1024, as the official evaluation has them
@@ -62,15 +62,16 @@ class InstanceWeights:
         """Whether the label set has a class whose objects are weighed."""
         return bool(np.isfinite(self._sizes).any())
 
-    def weigh(self, instances: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    def weigh(self, ids: np.ndarray, predicted: np.ndarray, truth: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Return float (classes + 1, 3): weighted pixels of objects, of those with the right class, the right category;
         last row: pixels of other vehicles seen where none is, 0, 0.
 
-        ``instances``: uint16 (H, W), raw label id * 1000 + number; ``labels``: uint8 (H, W), class ids predicted;
-        ``truth``: uint8 (H, W), class ids.
+        Of runs of pixels, (runs,) each: ``ids``, raw label id * 1000 + number; ``predicted`` and ``truth``, class ids.
         """
         count = self._label_set.class_count
-        ids, predicted, lengths = runs(instances, labels)
+        elsewhere = (predicted == OTHER_VEHICLE) & (truth < count)
+        elsewhere &= self._category[truth] != self._category[OTHER_VEHICLE]
+        others = lengths[elsewhere].sum()
         is_object = ids > 1000
         ids, predicted, lengths = ids[is_object], predicted[is_object], lengths[is_object]
         objects, place = np.unique(ids, return_inverse=True)
@@ -83,10 +84,7 @@ class InstanceWeights:
         weighed = np.zeros((count + 1, 3))
         usable = np.isfinite(weights)
         np.add.at(weighed, classes[usable], weights[usable, None] * counts[usable])
-        others = truth[labels == OTHER_VEHICLE]
-        weighed[count, 0] = np.count_nonzero(
-            (others < count) & (self._category[others] != self._category[OTHER_VEHICLE])
-        )
+        weighed[count, 0] = others
         return weighed
 
     def scores(self, weighed: np.ndarray, confusion: Confusion) -> InstanceScores:

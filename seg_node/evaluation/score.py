@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from seg_node.datasets import Sample, Split
-from seg_node.evaluation.confusion import Confusion, Scores
+from seg_node.evaluation.confusion import Confusion, Scores, runs
 from seg_node.evaluation.in_order import in_order
 from seg_node.evaluation.instances import InstanceScores, InstanceWeights
 from seg_node.evaluation.label_files import instance_reader
@@ -205,14 +205,17 @@ def _counter(ground: Ground, save: Path | None, instances: bool = True) -> Count
 
     def count(index: int, sample: Sample, labels: np.ndarray, milliseconds: float | None) -> Item:
         label_set.check(sample.label, sample.name)
-        confusion = Confusion(label_set.class_count)
-        truth = np.ascontiguousarray(sample.label[::step, ::step])
-        try:
-            confusion.add(truth, labels)
-        except ValueError as error:
-            raise ValueError(f"{sample.name}: {error}") from error
+        truth, weighed = sample.label[::step, ::step], None
         objects = instances_of(index) if instances_of else None
-        weighed = None if objects is None else weights.weigh(objects[::step, ::step], labels, truth)
+        images = [truth, labels] if objects is None else [truth, labels, objects[::step, ::step]]
+        sizes = [image.shape for image in images]
+        if len(set(sizes)) > 1:
+            raise ValueError(f"{sample.name}: ground truth, prediction and objects are {sizes}: sizes must be equal")
+        values, lengths = runs(*images)
+        confusion = Confusion(label_set.class_count)
+        confusion.add_runs(values[0], values[1], lengths)
+        if objects is not None:
+            weighed = weights.weigh(values[2], values[1], values[0], lengths)
         if save is not None:
             _save(save / f"{sample.name}.png", labels)
         return Item(index, sample.name, confusion.matrix, weighed, milliseconds)
