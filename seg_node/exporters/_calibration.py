@@ -63,7 +63,7 @@ def find(folder: Path, model: LabelSet) -> Images:
             why.append(f"{name}: {error}")
             continue
         some = _spread(range(len(train)), CALIBRATE + TUNE)
-        tune = _spread(some, min(TUNE, len(some) // 2))
+        tune = _spread(some, min(TUNE, len(some) // 4))
         calibrate = tuple(index for index in some if index not in tune)
         return Images(
             Part(f"{name} train", train, calibrate),
