@@ -27,10 +27,8 @@ def fit(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> tuple[np
     )
 
 
-def augment(
-    image: np.ndarray, label: np.ndarray, how: Augment, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return a changed copy of an image, uint8 (H, W, 3) BGR, and its label, uint8 (H, W).
+def warp(image: np.ndarray, label: np.ndarray, how: Augment, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return an image and its label flipped, scaled, rotated and moved.
 
     Both are of the size of ``how.crop`` where it has one: a window of the scaled image.
     """
@@ -38,7 +36,7 @@ def augment(
     matrix, to = _geometry(how, label.shape, size, rng), (size[1], size[0])
     image = np.asarray(cv2.warpAffine(image, matrix, to, flags=cv2.INTER_LINEAR))
     label = np.asarray(cv2.warpAffine(label, matrix, to, flags=cv2.INTER_NEAREST, borderValue=UNLABELLED))
-    return light(image, how, rng), label
+    return image, label
 
 
 def paste(

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from seg_node.datasets import Sample, Split, fingerprint, label_set_of, open_split
 from seg_node.label_set import UNLABELLED, load_label_set
 from seg_node.preparation.cache import bytes_needed, open_cache
-from seg_node.training.augment import augment, cut_out, fit, light, middle, paste
+from seg_node.training.augment import cut_out, fit, light, middle, paste, warp
 from seg_node.training.recipe import Recipe, Source
 
 Place = tuple[int, int, int]  # epoch, source, index
@@ -85,23 +85,28 @@ class TrainingSamples(Dataset):  # type: ignore[type-arg]
         self._how = recipe.augment if train else None
         self._pasted: tuple[int, ...] = ()
         if recipe.augment.paste:
-            names = load_label_set(recipe.label_set).names
-            self._pasted = tuple(names.index(name) for name in recipe.augment.paste.classes)
+            names, wanted = load_label_set(recipe.label_set).names, recipe.augment.paste.classes
+            if not set(wanted) <= set(names):
+                raise ValueError(
+                    f"augment.paste.classes: {', '.join(wanted)}; {recipe.label_set} has {', '.join(names)}"
+                )
+            self._pasted = tuple(names.index(name) for name in wanted)
 
     def __getitem__(self, place: Place) -> tuple[torch.Tensor, torch.Tensor]:
         epoch, source, index = place
         rng = np.random.default_rng((self._seed, epoch, source, index))
         image, label = self._sample(source, index, rng)
-        pasting = self._how.paste if self._how else None
-        if pasting and rng.random() < pasting.probability:
-            other = self._sample(source, int(rng.integers(len(self._splits[source]))), rng)
-            image, label = paste(image, label, *other, self._pasted)
+        if self._how is not None:
+            if self._how.paste and rng.random() < self._how.paste.probability:
+                other = self._sample(source, int(rng.integers(len(self._splits[source]))), rng)
+                image, label = paste(image, label, *other, self._pasted)
+            image = light(image, self._how, rng)  # one light for what was pasted too
         return torch.from_numpy(image), torch.from_numpy(label.astype(np.int64))
 
     def _sample(self, source: int, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         image, label, _ = self._splits[source][index]
         image, label = fit(image, label, self._input.size)
-        return (image, label) if self._how is None else augment(image, label, self._how, rng)
+        return (image, label) if self._how is None else warp(image, label, self._how, rng)
 
 
 class ClassifiedSamples(TrainingSamples):

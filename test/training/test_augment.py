@@ -1,10 +1,18 @@
 import numpy as np
 import pytest
 
-from seg_node.training.augment import _hue, augment, cut_out, fit, light, middle, paste
+from seg_node.training.augment import _hue, cut_out, fit, light, middle, paste, warp
 from seg_node.training.recipe import Augment
 
 RNG = np.random.default_rng
+
+
+def augment(
+    image: np.ndarray, label: np.ndarray, how: Augment, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """As training does."""
+    image, label = warp(image, label, how, rng)
+    return light(image, how, rng), label
 
 
 def pair(height: int = 40, width: int = 60) -> tuple[np.ndarray, np.ndarray]:

@@ -16,11 +16,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
 from seg_node import networks  # noqa: E402
-from seg_node.datasets import street  # noqa: E402
+from seg_node.datasets import Sample, street  # noqa: E402
 from seg_node.label_set import load_label_set  # noqa: E402
 from seg_node.model_card import load_card  # noqa: E402
 from seg_node.networks.grouped_erfnet import to_grouped  # noqa: E402
 from seg_node.runtimes.torch import load_network  # noqa: E402
+from seg_node.training.data import TrainingSamples  # noqa: E402
 from seg_node.training.loop import train  # noqa: E402
 from seg_node.training.recipe import Recipe, load_recipe, names  # noqa: E402
 from seg_node.training.schedules import build_optimizer, build_schedule  # noqa: E402
@@ -146,3 +147,30 @@ def test_void_weighs_what_the_recipe_says(tmp_path: Path) -> None:
     assert stage.label_set == "camvid12"
     weight = Segmentation(stage, np.full(12, 1 / 12), tmp_path).loss.weight
     assert weight[11] == 0 and (weight[:11] > 1).all()
+
+
+def test_pasted_pixels_lie_in_the_light_of_the_image() -> None:
+    """An image of one grey with another's poles on it: one gain and offset turn both."""
+    how = ("augment.paste={probability: 1, classes: [Pole]}", "augment.brightness=0.3", "augment.contrast=0.5")
+    recipe = replace(
+        load_recipe("rdsnet_camvid", (*how, "augment.flip=false", "augment.translate=0")),
+        input=tiny("modern_camvid").input,
+    )
+    grey, pole = np.full((*SIZE, 3), 100, np.uint8), np.full((*SIZE, 3), 140, np.uint8)
+    labels = np.zeros((2, *SIZE), np.uint8)
+    labels[1, :, :10] = 2
+    split = [Sample(grey, labels[0], "road"), Sample(pole, labels[1], "pole")]
+    pasted = 0
+    for epoch in range(20):
+        image, label = TrainingSamples([split], recipe, train=True)[(epoch, 0, 0)]
+        if (label == 2).any():
+            pasted += 1
+            assert 20 <= int(image[label == 2].max()) - int(image[label == 0].min()) <= 60  # 40, times 0.5 to 1.5
+        assert len(image[label == 0].unique()) == 1
+    assert 3 < pasted < 17  # the other sample is drawn, and may be the same
+
+
+def test_a_class_that_there_is_not_cannot_be_pasted() -> None:
+    recipe = load_recipe("modern_camvid_all", ("augment.paste.classes=[pole]",))
+    with pytest.raises(ValueError, match=r"paste\.classes: pole.*Pole"):
+        TrainingSamples([], recipe, train=True)
