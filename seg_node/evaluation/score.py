@@ -204,7 +204,6 @@ def _counter(ground: Ground, save: Path | None, instances: bool = True) -> Count
     instances_of = instance_reader(ground.split) if instances and weights.possible else None
 
     def count(index: int, sample: Sample, labels: np.ndarray, milliseconds: float | None) -> Item:
-        label_set.check(sample.label, sample.name)
         truth, weighed = sample.label[::step, ::step], None
         objects = instances_of(index) if instances_of else None
         images = [truth, labels] if objects is None else [truth, labels, objects[::step, ::step]]
@@ -212,6 +211,7 @@ def _counter(ground: Ground, save: Path | None, instances: bool = True) -> Count
         if len(set(sizes)) > 1:
             raise ValueError(f"{sample.name}: ground truth, prediction and objects are {sizes}: sizes must be equal")
         values, lengths = runs(*images)
+        label_set.check(values[0], sample.name)
         confusion = Confusion(label_set.class_count)
         confusion.add_runs(values[0], values[1], lengths)
         if objects is not None:
