@@ -46,7 +46,10 @@ def locked(folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def staging(folder: Path) -> Iterator[Path]:
     """Make a folder inside ``folder`` for what is not proven yet; it is gone afterwards."""
-    staged = Path(tempfile.mkdtemp(prefix=_STAGING, dir=folder))
+    try:
+        staged = Path(tempfile.mkdtemp(prefix=_STAGING, dir=folder))
+    except PermissionError as error:
+        raise PermissionError(f"{folder}: cannot be written to; choose --out DIR for a model of your own") from error
     try:
         yield staged
     finally:
@@ -162,7 +165,10 @@ def another_model(card: ModelCard, size: tuple[int, int], out: Path) -> Iterator
     if out.exists() and any(out.iterdir()):
         raise FileExistsError(f"{out}: is there already and is no model; choose another --out")
     partial = out.parent / f".{out.name}.partial"
-    partial.mkdir(parents=True, exist_ok=True)
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+    except PermissionError as error:
+        raise PermissionError(f"{out.parent}: cannot be written to; choose another --out") from error
     try:
         with locked(partial):
             for stale in partial.iterdir():

@@ -119,6 +119,18 @@ def test_two_exports_of_one_model_at_a_time(tmp_path: Path) -> None:
     assert content(card.folder) == NEW
 
 
+def test_a_folder_that_cannot_be_written_to_says_where_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shipped model's, of another user; the tests may run as root, who can write anywhere."""
+
+    def denied(*arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    card = model_with(tmp_path / "m", OLD)
+    monkeypatch.setattr("tempfile.mkdtemp", denied)
+    with pytest.raises(PermissionError, match="m: cannot be written to; choose --out"), _publish.staging(card.folder):
+        pass
+
+
 @pytest.mark.parametrize("damage", ["gone", "other"])
 def test_a_part_beside_is_verified(tmp_path: Path, damage: str) -> None:
     card = model_with(tmp_path / "m", OLD)
