@@ -62,8 +62,16 @@ def test_evaluate_prints_one_json_object(exported: Path) -> None:
         "pixel_accuracy",
         "class_accuracy",
         "frequency_weighted_iou",
+        "category_iou",
+        "category_miou",
+        "instance_iou",
+        "instance_miou",
+        "category_instance_iou",
+        "category_instance_miou",
+        "gt_scale",
         "runtime",
         "precision",
+        "device",
         "ms_per_image",
     }
     assert result["images"] == 100 and 0 <= result["miou"] <= 1 and set(result["ms_per_image"]) == {"p50", "p95"}
