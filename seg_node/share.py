@@ -37,3 +37,10 @@ def shipped(folder: str, pattern: str) -> "list[Path]":
         if (home / folder).is_dir():
             return sorted((home / folder).glob(pattern))
     return []
+
+
+def cache_folder() -> Path:
+    """Return where what can be made again is kept: SEG_NODE_CACHE, or seg_node in the user's cache folder."""
+    own = os.environ.get("SEG_NODE_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(own) if own else Path(base) / "seg_node"

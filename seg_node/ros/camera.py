@@ -131,10 +131,15 @@ def _run(words: Optional[List[str]]) -> int:
 
     everything = sys.argv if words is None else ["camera"] + words
     arguments = parser.parse_args(rclpy.utilities.remove_ros_args(everything)[1:])
+    try:
+        source = open_source(arguments.source, arguments.topic, arguments.size)
+    except SourceError as error:
+        print(error, file=sys.stderr)
+        return 1
+    prepare_transport(source.frame_bytes)
     rclpy.init(args=everything, signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("camera")
     try:
-        source = open_source(arguments.source, arguments.topic, arguments.size)
         camera = Camera(node, source)
         camera.wait(arguments.wait_for)
         node.get_logger().info("{} at {:g} Hz".format(source.title, source.rate))

@@ -19,7 +19,7 @@ from typing import Any, Iterator, List, Optional, Tuple
 
 from seg_node.ros.camera import Camera
 from seg_node.sources import Source, SourceError
-from seg_node.sources.bag import Bag
+from seg_node.sources.bag import Bag, Topic
 from seg_node.sources.cdr import restamp
 
 _AHEAD = 64 << 20  # bytes of messages read before their time: a compressed chunk of a bag takes long
@@ -30,9 +30,8 @@ _Message = Tuple[int, bytes]  # when it was recorded (ns), and its CDR
 class Player(Camera):
     """Publishes an image topic of a bag on a node."""
 
-    def __init__(self, node: Any, bag: Bag, topic: Optional[str]) -> None:
-        """Raises SourceError where the bag has no such images."""
-        self._bag, self._topic = bag, bag.choose(topic)
+    def __init__(self, node: Any, bag: Bag, topic: Topic) -> None:
+        self._bag, self._topic = bag, topic
         source = Source()
         source.compressed = self._topic.compressed
         super().__init__(node, source)
@@ -106,10 +105,17 @@ def _run(words: Optional[List[str]]) -> int:
 
     everything = sys.argv if words is None else ["replay_camera"] + words
     arguments = parser.parse_args(rclpy.utilities.remove_ros_args(everything)[1:])
+    try:
+        bag = Bag(arguments.bag)
+        topic = bag.choose(arguments.topic)
+    except SourceError as error:
+        print(error, file=sys.stderr)
+        return 1
+    prepare_transport(bag.message_bytes(topic))
     rclpy.init(args=everything, signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("replay_camera")
     try:
-        player = Player(node, Bag(arguments.bag), arguments.topic)
+        player = Player(node, bag, topic)
         player.wait(1)
         count = player.play_recorded(arguments.rate)
         node.get_logger().info("{} messages sent".format(count))

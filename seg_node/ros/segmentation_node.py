@@ -11,6 +11,9 @@ import sys
 import threading
 from typing import List, Optional
 
+# bytes of label, confidence, overlay and colour of a 1080p camera; diagnostics say where a camera's images want more
+_FRAME = 8 * 1920 * 1080
+
 
 def main(args: Optional[List[str]] = None) -> int:
     """Run the node until SIGINT or SIGTERM. Returns 0, 1 after an internal error, 2 for wrong parameters."""
@@ -21,7 +24,7 @@ def main(args: Optional[List[str]] = None) -> int:
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 25))
     from seg_node.ros.transport import prepare_transport
 
-    prepare_transport()
+    prepare_transport(_FRAME)
     from seg_node.ros.process import run
 
     return run(args, ended)

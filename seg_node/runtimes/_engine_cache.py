@@ -14,16 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Optional
 
+from seg_node.share import cache_folder as folder
+
 _KEEP = 6  # files of one model: two precisions, before and after two updates
-
-
-def folder() -> Path:
-    """SEG_NODE_CACHE, or seg_node in the user's cache folder."""
-    own = os.environ.get("SEG_NODE_CACHE")
-    if own:
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "seg_node"
 
 
 def path_for(name: str, key: Dict[str, Any]) -> Path:

@@ -43,6 +43,7 @@ class Source:
     length: int | None = None  # frames of one pass; None where there is no end or nobody knows
     live = False  # frames come when they come: send at once, and an end is a failure
     compressed = False  # messages are CompressedImage, not Image
+    frame_bytes = 0  # of what is sent at a moment, the largest that is known; 0: nobody knows
     label_set: str | None = None  # of the ground truth; None where there is none
 
     def __init__(self) -> None:

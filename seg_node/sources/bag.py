@@ -97,6 +97,10 @@ class Bag:
             return 10.0  # one message has no rate
         return min(max(1e9 / median(gaps), 1.0), 120.0)
 
+    def message_bytes(self, topic: Topic) -> int:
+        """Return the size of the largest of the first messages."""
+        return max((len(message) for _, message in itertools.islice(self.messages(topic), 3)), default=0)
+
     def close(self) -> None:
         for reader in self.readers:
             reader.close()
@@ -131,6 +135,7 @@ class BagSource(Source):
         self._topic = chosen = self._bag.choose(topic)
         self.compressed, self.length = chosen.compressed, chosen.messages
         self.rate = self._bag.rate(chosen)
+        self.frame_bytes = self._bag.message_bytes(chosen)
         self.title = f"bag {path.name} {chosen.name}"
         self.notes.append(f"topic {chosen}")
         others = [t for t in self._bag.image_topics() if t != chosen]

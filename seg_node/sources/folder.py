@@ -26,6 +26,8 @@ class FolderSource(Source):
             raise SourceError("{}: holds no images ({}), no ROS 2 bag either".format(path, " ".join(IMAGES)))
         self.length = len(self._images)
         self.title = f"folder {path.name}, {self.length} images"
+        first = next(filter(lambda image: image is not None, map(_read, self._images)), None)
+        self.frame_bytes = 0 if first is None else first.size // 3 * 4  # with ground truth
         self._labels = path.parent / (path.name + "annot")
         if self._labels.is_dir():
             self.label_set = _LABEL_SET
@@ -34,7 +36,7 @@ class FolderSource(Source):
 
     def shots(self) -> Iterator[Shot]:
         for path in self._images:
-            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            image = _read(path)
             if image is not None:  # one damaged file is no reason to stop a camera
                 yield Shot(image, self._truth(path, image.shape[:2]))
 
@@ -45,6 +47,10 @@ class FolderSource(Source):
         if label is None or label.shape != shape or label.dtype != np.uint8:
             return None
         return self._raw_ids[label]
+
+
+def _read(path: Path) -> np.ndarray | None:
+    return cv2.imread(str(path), cv2.IMREAD_COLOR)
 
 
 def images_in(folder: Path) -> list[Path]:

@@ -23,6 +23,7 @@ class StreetSource(Source):
             self._street = Street(SEED, size=size, frames_per_second=self.rate)
         except ValueError as error:
             raise SourceError(f"the street: {error}") from error
+        self.frame_bytes = 4 * size[0] * size[1]  # with the ground truth
         self.title = f"street {size[1]}x{size[0]}, rendered"
 
     def shots(self) -> Iterator[Shot]:

@@ -21,6 +21,7 @@ class VideoSource(Source):
         width, height = (int(self._capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         name = text if live else Path(text).name
         self.title = "{} {} {}x{}".format("camera" if live else "video", name, width, height)
+        self.frame_bytes = 3 * width * height
         self.rate = self._capture.get(cv2.CAP_PROP_FPS)
         if not _RATES[0] <= self.rate <= _RATES[1]:
             self.notes.append(

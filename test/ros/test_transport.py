@@ -16,8 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch, tmp_path):
-    for name in (*transport.PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS", "RMW_IMPLEMENTATION"):
+    for name in (*transport.PROFILE_VARIABLES, transport.OWN_SIZE, "FASTDDS_BUILTIN_TRANSPORTS", "RMW_IMPLEMENTATION"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SEG_NODE_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(transport, "tune_malloc", lambda: True)  # for good, and this is the tests' own process
     monkeypatch.setattr(transport, "sweep", lambda: 0)
@@ -85,6 +86,35 @@ def test_the_memory_of_the_dead_is_swept_and_of_the_living_kept(tmp_path):
         fcntl.flock(file, fcntl.LOCK_EX)
         assert SWEEP(str(tmp_path)) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([living, living + "_el", others, others + "_el"])
+
+
+@pytest.mark.parametrize(
+    ("frame", "asked", "free", "segment"),
+    [
+        (3 * 3840 * 2160, "", 8 << 30, 128),
+        (0, "200", 8 << 30, 200),
+        (3 * 3840 * 2160, "4", 8 << 30, 32),  # less than the shipped one is of no use
+        (3 * 3840 * 2160, "much", 8 << 30, 128),
+        (3 * 3840 * 2160, "", 256 << 20, 64),  # better than what a full /dev/shm leaves: none
+    ],
+)
+def test_memory_for_what_is_sent(monkeypatch, frame, asked, free, segment):
+    monkeypatch.setenv(transport.OWN_SIZE, asked)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    path = transport.prepare_transport(frame)
+    assert profiles() == [path, path] and transport.segment_in_force() == segment << 20
+
+
+def test_more_than_it_wants_where_its_parent_says_so():
+    large = transport.prepare_transport(3 * 3840 * 2160)
+    assert transport.prepare_transport() == large
+
+
+def test_what_is_not_known_is_not_judged(monkeypatch):
+    assert transport.segment_in_force() == 0
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp")
+    transport.prepare_transport()
+    assert transport.segment_in_force() == 0
 
 
 def test_nothing_of_ros_is_imported_and_malloc_takes_it():
