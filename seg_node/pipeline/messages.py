@@ -10,7 +10,7 @@ from typing import Any, Callable, NamedTuple, Tuple
 import cv2
 import numpy as np
 
-from seg_node.pipeline.frame import Frame
+from seg_node.pipeline.frame import Frame, array_of
 
 MOST_PIXELS = 1 << 25  # of a compressed image, 8K: one flipped bit must not cost gigabytes and a minute
 _MARKERS = 1000  # steps through a JPEG's header, which has a dozen
@@ -97,9 +97,15 @@ def _check_chunks(data: np.ndarray) -> None:
 
 
 def fill_image(msg: Any, image: np.ndarray, header: Any, encoding: str) -> Any:
-    """Fill and return an Image message: uint8 (H, W) or (H, W, 3), copied, and the header as it is."""
-    data = array.array("B")  # anything else is converted element by element: 100 times slower
-    data.frombytes(memoryview(np.ascontiguousarray(image).data).cast("B"))
+    """Fill and return an Image message: uint8 (H, W) or (H, W, 3), and the header as it is.
+
+    An image from ``frame.reuse`` becomes the message's data as it lies: it must not change before the message is
+    published, which copies it. Any other is copied here.
+    """
+    data = array_of(image)
+    if data is None:
+        data = array.array("B")  # anything else is converted element by element: 100 times slower
+        data.frombytes(memoryview(np.ascontiguousarray(image).data).cast("B"))
     msg.header = header
     msg.height, msg.width = image.shape[:2]
     msg.encoding = encoding

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from seg_node.label_set import UNLABELLED, LabelSet
+from seg_node.pipeline.enlarge import Nearest
 from seg_node.pipeline.frame import Frame, reuse
 from seg_node.pipeline.legend import Legend
 from seg_node.pipeline.network_input import resize, to_bgr
@@ -23,6 +24,8 @@ class Overlay:
         self._label_set = label_set
         self._paint = _mix(label_set, None)
         self._legend = Legend(label_set)
+        self._enlarge = Nearest()
+        self._small_color: Optional[np.ndarray] = None
         self._color: Optional[np.ndarray] = None
         self._blend: Optional[np.ndarray] = None
         self._resized: Optional[np.ndarray] = None
@@ -40,9 +43,17 @@ class Overlay:
             )
         self._paint = _mix(self._label_set, classes)
 
-    def color(self, labels: np.ndarray) -> np.ndarray:
-        """Return uint8 (H, W, 3) BGR for labels uint8 (H, W); what has no class or is not shown is black."""
+    def color(self, labels: np.ndarray, small: Optional[np.ndarray] = None) -> np.ndarray:
+        """Return uint8 (H, W, 3) BGR for labels uint8 (H, W); what has no class or is not shown is black.
+
+        ``small``: what ``labels`` was enlarged from (``Segmentation.small``): painted first, it takes half the time.
+        """
         self._color = reuse(self._color, labels.shape + (3,))
+        if small is not None and small.size < labels.size:
+            self._small_color = reuse(self._small_color, small.shape + (3,))
+            cv2.applyColorMap(small, self._paint.palette, dst=self._small_color)
+            self._enlarge(self._small_color, self._color)
+            return self._color
         return cv2.applyColorMap(labels, self._paint.palette, dst=self._color)
 
     def blend(

@@ -11,6 +11,7 @@ import numpy as np
 
 from seg_node.label_set import UNLABELLED, load_label_set
 from seg_node.model_card import ModelCard
+from seg_node.pipeline.enlarge import Nearest
 from seg_node.pipeline.frame import Frame, reuse
 from seg_node.pipeline.network_input import NetworkInput, resize
 from seg_node.pipeline.region import WHOLE, Placement, View, check_view, place
@@ -28,6 +29,7 @@ class Segmentation(NamedTuple):
     labels: np.ndarray  # uint8 (H, W): class ids, 255 is unlabelled
     confidence: Optional[np.ndarray]  # uint8 (H, W), 0 outside the region; None where the network gives none
     timings: Dict[str, float]  # STAGES -> seconds
+    small: Optional[np.ndarray] = None  # uint8 (h, w): what ``labels`` is, enlarged, all of it; None: is not
 
 
 class Segmenter:
@@ -93,7 +95,7 @@ class Segmenter:
             if prediction.confidence is not None:
                 confidence = answer.confidence(prediction.confidence[index], places[index])
             timings = {"resize": fitting[index], "infer": inferring, "restore": time.perf_counter() - start}
-            results.append(Segmentation(labels, confidence, timings))
+            results.append(Segmentation(labels, confidence, timings, answer.small(places[index])))
         return results
 
 
@@ -102,6 +104,7 @@ class _Answer:
 
     def __init__(self) -> None:
         self._small: Optional[np.ndarray] = None
+        self._enlarge = Nearest()
         self._labels = _Canvas(UNLABELLED)
         self._confidence = _Canvas(0)
 
@@ -114,8 +117,12 @@ class _Answer:
         if where.target is None and small.shape == where.size:
             return small
         labels, part = self._labels.take(where)
-        cv2.resize(small, part.shape[::-1], dst=part, interpolation=cv2.INTER_NEAREST)
+        self._enlarge(small, part)
         return labels
+
+    def small(self, where: Placement) -> Optional[np.ndarray]:
+        """Return what ``labels`` was enlarged from; None where it is not all of the labels."""
+        return self._small if where.target is None else None
 
     def confidence(self, predicted: np.ndarray, where: Placement) -> np.ndarray:
         """Return uint8 (H, W) of ``where.size`` for uint8 (h, w) at network size."""

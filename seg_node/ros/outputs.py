@@ -40,6 +40,7 @@ class Outputs:
         )
         self._lock = threading.RLock()  # a publisher must not be destroyed while it is used
         self._publishers: Dict[str, Any] = {}
+        self._messages = {name: Image() for name in _ENCODINGS}  # reused: making one costs more than filling it
         self._infos = node.create_publisher(CameraInfo, prefix + "camera_info", self.qos)
         self._overlay: Optional[Overlay] = None
         self.set(settings)
@@ -85,7 +86,7 @@ class Outputs:
         if overlay is None or not (blended or self.wanted("color")):
             return {}
         start = time.perf_counter()
-        color = overlay.color(result.labels)
+        color = overlay.color(result.labels, result.small)
         self._send("color", color, header)
         if blended:
             image = overlay.blend(frame, result.labels, color, settings.overlay_alpha, settings.overlay_legend)
@@ -106,7 +107,8 @@ class Outputs:
     def _send(self, name: str, image: np.ndarray, header: Any) -> None:
         with self._lock:
             if self.wanted(name):
-                self._publishers[name].publish(fill_image(Image(), image, header, _ENCODINGS[name]))
+                message = fill_image(self._messages[name], image, header, _ENCODINGS[name])
+                self._publishers[name].publish(message)
 
     def _compress(self, name: str, image: np.ndarray, header: Any) -> None:
         topic = name + "/compressed"

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from seg_node.pipeline.frame import reuse
 from seg_node.pipeline.messages import ENCODINGS, MessageError, compressed_to_frame, fill_image, to_frame
 
 HEADER = SimpleNamespace(stamp=SimpleNamespace(sec=3, nanosec=25), frame_id="camera")
@@ -263,3 +264,14 @@ def test_fill_image(shape, encoding, contiguous):
     assert msg.header is HEADER and isinstance(msg.data, array.array)
     pixels = bgr(to_frame(msg))
     assert np.array_equal(pixels if image.ndim == 3 else pixels[..., 0], image)
+
+
+def test_a_reused_buffer_becomes_the_data_without_a_copy():
+    image = reuse(None, (3, 4, 3))
+    image[:] = noise(3, 4, 3)
+    msg = fill_image(SimpleNamespace(), image, HEADER, "bgr8")
+    assert np.shares_memory(np.frombuffer(msg.data, np.uint8), image)
+    assert np.array_equal(bgr(to_frame(msg)), image)
+    part = fill_image(SimpleNamespace(), image[1:], HEADER, "bgr8")
+    assert not np.shares_memory(np.frombuffer(part.data, np.uint8), image)
+    assert np.array_equal(bgr(to_frame(part)), image[1:])

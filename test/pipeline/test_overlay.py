@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -114,3 +115,13 @@ def test_the_legend_is_drawn_only_where_asked_for(noise):
     overlay.show(["Road"])
     fewer = (overlay.blend(Frame(image, "bgr"), labels, overlay.color(labels), 0.5, legend=True) == 24).all(axis=2)
     assert 0 < fewer.sum() < (with_legend == 24).all(axis=2).sum()  # pixels of its paper
+
+
+def test_labels_that_were_enlarged_are_painted_while_small(labels):
+    large = cv2.resize(labels, (40, 31), interpolation=cv2.INTER_NEAREST)
+    overlay = Overlay(LABEL_SET)
+    assert np.array_equal(overlay.color(large, labels), LABEL_SET.palette[large])
+    assert np.array_equal(overlay.color(labels, labels), LABEL_SET.palette[labels])
+    assert np.array_equal(overlay.color(labels, large), LABEL_SET.palette[labels])
+    overlay.show(["Road"])
+    assert np.array_equal(overlay.color(large, labels), overlay.color(large).copy())

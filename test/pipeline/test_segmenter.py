@@ -245,3 +245,11 @@ def test_no_frames_are_no_inference(make_card):
     card = make_card()
     runtime = Reads(card)
     assert Segmenter(card, runtime).segment_many([]) == [] and runtime.calls == 0
+
+
+def test_the_small_labels_are_those_that_were_enlarged(make_card, answers):
+    card = make_card()
+    segmenter = Segmenter(card, answers(card, LABELS))
+    assert np.array_equal(segmenter.segment(frame(8, 12)).small, LABELS)
+    segmenter.view = View(roi=(0, 0, 6, 8))
+    assert segmenter.segment(frame(8, 12)).small is None
