@@ -27,6 +27,7 @@ class Condition:
         self.about: Dict[str, str] = dict.fromkeys(("model", "runtime", "device", "precision", "input_size"), "")
         self.loading = ""  # the model that loads beside the running one
         self.progress = ""  # what takes long while a model loads, and how far it is
+        self.crowded = ""  # why what is published may be lost or late
         self.broken = ""  # why the node cannot work at all
         self.latency_budget = 0.0  # seconds; 0: none
 
@@ -45,6 +46,9 @@ class Health:
         self._counters = Counters(("in", "out") + DROPS, clock=self._clock)
         self._latency = Latency(STAGES)
         self._lost = 0
+        self.replaced = (
+            0  # images that came while this process was busy, and that newer ones replaced before it took them
+        )
         self.listen()
 
     def listen(self) -> None:
@@ -106,6 +110,8 @@ class Health:
         if silence > SILENCE:
             message = "no image for {:.0f} s on {}".format(silence, why_silent())
             return STALE, message + ("; " + news if news else "")
+        if not news and condition.state == "active":
+            news = condition.crowded
         if news:
             return WARN, news
         if condition.state != "active":
@@ -126,6 +132,7 @@ class Health:
             values["rate_{}_hz".format(way)] = "{:.2f}".format(counters.rate(way))
         values.update({"dropped_" + cause: str(counters.total(cause)) for cause in DROPS})
         values["lost_before_arrival"] = str(self._lost)
+        values["replaced_before_taken"] = str(self.replaced)
         values["last_error"] = self._condition.broken or self._last_error
         for stage, percentiles in latency.items():
             for name, value in percentiles._asdict().items():

@@ -25,7 +25,7 @@ from seg_node.ros.health import DROPS, OK, Condition
 from seg_node.ros.jetson import JetsonFigures
 from seg_node.ros.outputs import LabelNames
 from seg_node.ros.stream import Arrival, Stream
-from seg_node.ros.transport import trim_malloc
+from seg_node.ros.transport import crowded, segment_in_force, trim_malloc
 from seg_node.ros.turns import Turns
 
 _HUNG = 10.0  # seconds after which a transition gives an inference up
@@ -56,6 +56,7 @@ class SegmentationNode(LifecycleNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._names = LabelNames(self)
         self._jetson = JetsonFigures()
+        self._segment = segment_in_force()
         self._condition.latency_budget = self.settings.latency_budget
         for name in self.settings.cameras or ("",):
             self._streams.append(Stream(self, name, self.settings, self._condition))
@@ -342,8 +343,9 @@ class SegmentationNode(LifecycleNode):
         """Publish the node's health, once a period."""
         array = DiagnosticArray()
         array.header.stamp = self.get_clock().now().to_msg()
+        self._condition.crowded = crowded(sum(stream.frame_bytes() for stream in self._streams), self._segment)
         for stream in self._streams:
-            report = stream.health.report(stream.why_silent)
+            report = stream.report()
             values = report.values + (list(stream.cloud.report().items()) if stream.cloud else [])
             array.status.append(self._status(stream.name or "segmentation", report.level, report.message, values))
         if self._jetson.available:

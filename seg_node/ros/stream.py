@@ -1,22 +1,23 @@
 """One camera: what comes from it, what goes out under its name, and how well it does."""
 
 import time
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from rclpy.clock import Clock, ClockType
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from seg_node.pipeline.frame import Frame
 from seg_node.pipeline.messages import compressed_to_frame, to_frame
 from seg_node.pipeline.segmenter import Segmentation
 from seg_node.ros.cloud import CloudOutput
-from seg_node.ros.health import Condition, Health
+from seg_node.ros.gaps import Gaps
+from seg_node.ros.health import Condition, Health, Report
 from seg_node.ros.outputs import Outputs
 from seg_node.ros.parameters import Settings
 from seg_node.ros.topic_facts import info_qos, is_latched
-from seg_node.ros.transport import PROFILE_VARIABLES
-from seg_node.share import share_path
+from seg_node.ros.transport import advice
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -24,6 +25,8 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 _PATIENCE = 1.0  # seconds that a cloud at work gets to end
+_TELLS_NUMBERS = hasattr(Subscription, "CallbackType")  # of messages; Humble's rclpy does not
+_PIXEL = {"label": 1, "confidence": 1, "overlay": 3, "color": 3}  # bytes that an output sends for each
 _NAMELESS = 1.5  # seconds after which a publisher is reported without its name
 BEST_EFFORT, RELIABLE = ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE
 
@@ -64,6 +67,10 @@ class Stream:
         self._reliability = RELIABLE if settings.qos_input_reliability == "reliable" else BEST_EFFORT
         self._offer: Callable[[Arrival], bool] = lambda _: False
         self._due = 0.0
+        self._gaps = Gaps()
+        self._hears_of_losses = True
+        self._lost = self._told = 0  # images that the middleware lost, and of which diagnostics have told
+        self._image_bytes = self._pixels = 0  # of the last image, and of its labels
 
     # In
 
@@ -71,6 +78,7 @@ class Stream:
         """Begin to take images; ``offer`` gets each, and says whether it replaced one that nobody had begun."""
         self._offer = offer
         self.health.listen()
+        self._gaps, self._lost, self._told = Gaps(), 0, 0
         self._images = self._subscribe()
         if self.cloud is not None:
             self.cloud.start()
@@ -87,21 +95,24 @@ class Stream:
     def _subscribe(self) -> Any:
         qos = QoSProfile(depth=self.settings.qos_input_depth, reliability=self._reliability)
 
+        take = self._on_image if _TELLS_NUMBERS else lambda msg: self._on_image(msg, {})
+
         def create(events: Any) -> Any:
-            return self._node.create_subscription(
-                self._message_type, self.topic, self._on_image, qos, event_callbacks=events
-            )
+            return self._node.create_subscription(self._message_type, self.topic, take, qos, event_callbacks=events)
 
         try:
             return create(SubscriptionEventCallbacks(message_lost=self._on_lost, incompatible_qos=self._on_mismatch))
         except Exception:  # a middleware that cannot tell
+            self._hears_of_losses = False
             return create(None)
 
-    def _on_image(self, msg: Any) -> None:
+    def _on_image(self, msg: Any, about: Dict[str, Any]) -> None:
         now = time.monotonic()
         stamp = msg.header.stamp
         age = self._node.get_clock().now().nanoseconds / 1e9 - stamp.sec - stamp.nanosec / 1e9
         self.health.received(age)
+        self._gaps.see(stamp.sec + stamp.nanosec / 1e9, about.get("publication_sequence_number"))
+        self._image_bytes = len(msg.data)
         settings = self.settings
         if settings.max_age and age > settings.max_age:
             why = "{:.3f} s on arrival, max_age is {:g} s".format(age, settings.max_age)
@@ -134,15 +145,24 @@ class Stream:
 
     def _on_lost(self, event: Any) -> None:
         """The middleware lost images on their way here: stock Fast DDS does that to those over half a megabyte."""
-        count = event.total_count_change
-        text = (
-            "{} images lost before they came here; if the camera is on this machine, start its process with {}".format(
-                count,
-                " and ".join("{}={}".format(name, share_path("config/fastdds.xml")) for name in PROFILE_VARIABLES),
+        self._lost += event.total_count_change
+
+    def report(self) -> Report:
+        """Return how this camera does, and what never came of what it sent. Called once a period."""
+        lost, about = self._lost, ""
+        if not self._hears_of_losses:
+            guessed = 0 if self._gaps.numbered else self._gaps.by_stamps()
+            lost = self._lost = max(self._lost + guessed, self._gaps.missing)
+            about = "about " if guessed else ""
+        if lost > self._told:
+            text = "{}{} images lost before they came here; {}".format(
+                about, lost - self._told, advice(self._image_bytes)
             )
-        )
-        self.health.lost(count, text)
-        self._node.get_logger().warning(text, throttle_duration_sec=60.0)
+            self.health.lost(lost - self._told, text)
+            self._node.get_logger().warning(text, throttle_duration_sec=60.0)
+            self._told = lost
+        self.health.replaced = max(0, self._gaps.missing - lost)
+        return self.health.report(self.why_silent)
 
     def _on_mismatch(self, event: Any) -> None:
         """A camera offers less than was asked for: ask for less, since its images are wanted all the same."""
@@ -192,6 +212,10 @@ class Stream:
         self._waits_for_confidence = self.outputs.wanted("confidence")
         return self._waits_for_confidence or (self.cloud is not None and self.cloud.wanted())
 
+    def frame_bytes(self) -> int:
+        """Return the bytes of images that go out for one frame now."""
+        return self._pixels * sum(size for name, size in _PIXEL.items() if self.outputs.wanted(name))
+
     def publish(self, arrival: Arrival, frame: Frame, result: Segmentation, seconds: dict) -> None:
         """Send a frame's labels, then what may come a little later. ``seconds``: its stages so far.
 
@@ -203,6 +227,7 @@ class Stream:
         except Exception:
             self.health.dropped("publish_failed")
             raise
+        self._pixels = result.labels.size
         if result.confidence is None and self._waits_for_confidence:
             self.health.error(
                 "somebody waits for confidence, but this model gives none: seg-node export MODEL --to onnx --confidence"

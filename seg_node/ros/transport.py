@@ -80,6 +80,19 @@ def advice(image: int) -> str:
     )
 
 
+def crowded(frame: int, segment: int) -> str:
+    """Return why images of ``frame`` bytes at a time may not get out of a process whole; "" where they fit.
+
+    ``segment``: of its shared memory, bytes; 0: not known.
+    """
+    if not segment or 3 * frame <= 2 * segment:
+        return ""
+    return (
+        "what is published of a frame, {:.0f} MB, fits badly into this process's {:.0f} MB of shared memory: start it "
+        "with {}={} in its environment".format(frame / 1e6, segment / 1e6, OWN_SIZE, segment_for(frame) >> 20)
+    )
+
+
 def tune_malloc() -> bool:
     """Keep the memory of freed images in the process; returns whether glibc took it.
 

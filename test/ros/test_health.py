@@ -69,6 +69,16 @@ def test_images_lost_on_their_way_add_up(health):
     assert (values["lost_before_arrival"], values["frames_in"]) == ("10", "0")
 
 
+def test_what_does_not_fit_the_shared_memory_is_told_while_it_lasts(health, condition):
+    health.received(0.0)
+    condition.crowded = "66 MB fit badly"
+    assert report(health)[:2] == report(health)[:2] == (WARN, "66 MB fit badly")
+    health.dropped("bad_image", "truncated")
+    assert report(health)[1] == "bad_image: truncated"
+    condition.state = "inactive"
+    assert report(health)[0] == OK
+
+
 def test_a_newer_frame_is_no_error(health):
     health.dropped("newer_frame")
     assert report(health)[0] == OK

@@ -42,6 +42,8 @@ KEYS = {
     "rate_in_hz",
     "rate_out_hz",
     "lost_before_arrival",
+    "replaced_before_taken",
+    "loading_progress",
     "last_error",
     *("dropped_" + cause for cause in DROPS),
     *(f"{stage}_{value}_ms" for stage in STAGES for value in ("p50", "p95", "p99", "max")),
