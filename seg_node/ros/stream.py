@@ -3,14 +3,18 @@
 import time
 from typing import Any, Callable, Dict, List, Optional
 
+from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 
 from seg_node.pipeline.frame import Frame
 from seg_node.pipeline.messages import compressed_to_frame, to_frame
 from seg_node.pipeline.segmenter import Segmentation
+from seg_node.pipeline.serialized import read_compressed, read_image
 from seg_node.ros.cloud import CloudOutput
 from seg_node.ros.gaps import Gaps
 from seg_node.ros.health import Condition, Health, Report
@@ -28,11 +32,15 @@ _PATIENCE = 1.0  # seconds that a cloud at work gets to end
 _TELLS_NUMBERS = hasattr(Subscription, "CallbackType")  # of messages; Humble's rclpy does not
 _PIXEL = {"label": 1, "confidence": 1, "overlay": 3, "color": 3}  # bytes that an output sends for each
 _NAMELESS = 1.5  # seconds after which a publisher is reported without its name
+_TRANSPORTS = {
+    "raw": (Image, read_image, to_frame),
+    "compressed": (CompressedImage, read_compressed, compressed_to_frame),
+}
 BEST_EFFORT, RELIABLE = ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE
 
 
 class Arrival:
-    """A message and when it came."""
+    """A message, or an object with its fields, and when it came."""
 
     __slots__ = ("at", "msg")
 
@@ -52,7 +60,7 @@ class Stream:
         self.health = Health(condition)
         self.outputs = Outputs(node, "~/" + prefix, settings)
         compressed = settings.transport == "compressed"
-        self._message_type, self.decode = (CompressedImage, compressed_to_frame) if compressed else (Image, to_frame)
+        self._message_type, self._read, self.decode = _TRANSPORTS[settings.transport]
         image = node.resolve_topic_name(prefix + "image")
         # As image_transport does: remap `image`, and its companions follow.
         self.topic = image + ("/compressed" if compressed else "")
@@ -98,7 +106,9 @@ class Stream:
         take = self._on_image if _TELLS_NUMBERS else lambda msg: self._on_image(msg, {})
 
         def create(events: Any) -> Any:
-            return self._node.create_subscription(self._message_type, self.topic, take, qos, event_callbacks=events)
+            return self._node.create_subscription(
+                self._message_type, self.topic, take, qos, event_callbacks=events, raw=True
+            )
 
         try:
             return create(SubscriptionEventCallbacks(message_lost=self._on_lost, incompatible_qos=self._on_mismatch))
@@ -106,8 +116,13 @@ class Stream:
             self._hears_of_losses = False
             return create(None)
 
-    def _on_image(self, msg: Any, about: Dict[str, Any]) -> None:
+    def _on_image(self, serialized: bytes, about: Dict[str, Any]) -> None:
         now = time.monotonic()
+        try:
+            msg = self._read(serialized, _header) or deserialize_message(serialized, self._message_type)
+        except Exception as error:  # MessageError, or whatever the middleware raises
+            self.health.lost(1, "cannot read a message on {}: {}".format(self.topic, error))
+            return
         stamp = msg.header.stamp
         age = self._node.get_clock().now().nanoseconds / 1e9 - stamp.sec - stamp.nanosec / 1e9
         self.health.received(age)
@@ -237,6 +252,10 @@ class Stream:
         if self.cloud is not None:
             self.cloud.publish(frame, result, header)
         self.health.painted(self.outputs.pictures(frame, result, header))
+
+
+def _header(seconds: int, nanoseconds: int, frame_id: str) -> Header:
+    return Header(stamp=Time(sec=seconds, nanosec=nanoseconds), frame_id=frame_id)
 
 
 def _companion(node: Any, prefix: str, image: str) -> str:
