@@ -40,7 +40,7 @@ class Outputs:
         )
         self._lock = threading.RLock()  # a publisher must not be destroyed while it is used
         self._publishers: Dict[str, Any] = {}
-        self._messages = {name: Image() for name in _ENCODINGS}  # reused: making one costs more than filling it
+        self._messages = {name: _image() for name in _ENCODINGS}  # reused: making one costs more than filling it
         self._infos = node.create_publisher(CameraInfo, prefix + "camera_info", self.qos)
         self._overlay: Optional[Overlay] = None
         self.set(settings)
@@ -125,6 +125,11 @@ class Outputs:
         with self._lock:
             if self.wanted(topic):
                 self._publishers[topic].publish(message)
+
+
+def _image() -> Image:
+    """Return a message that takes an array as its data as it is: unless it checks its fields, it copies the array."""
+    return Image(check_fields=True) if "_check_fields" in Image.__slots__ else Image()  # Humble's always check
 
 
 def scaled_info(info: Any, header: Any, size: Tuple[int, ...]) -> CameraInfo:
