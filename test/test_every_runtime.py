@@ -210,6 +210,25 @@ def test_auto_takes_an_installed_one_that_reads_the_cards_files(exported: Path) 
     loaded.close()
 
 
+@pytest.mark.parametrize(
+    "files, precision, name",
+    [
+        ("onnx openvino_int8 torch", "auto", "onnx"),
+        ("onnx openvino_int8 torch", "int8", "openvino"),
+        ("onnx onnx_int8 openvino_int8", "int8", "onnx"),
+        ("onnx_tx2 torch", "bf16", "torch"),
+        ("onnx torch", "int8", "onnx"),  # none has it: the fastest says what to do
+    ],
+)
+def test_auto_takes_one_that_has_the_precision(exported: Path, files: str, precision: str, name: str) -> None:
+    for needed in ("onnx", "openvino", "torch"):
+        if not runtimes.is_installed(needed):
+            pytest.skip(f"{needed} is not installed")
+    card = load_card(exported)
+    card = card._replace(files=dict.fromkeys(files.split(), card.files["onnx"]))
+    assert runtimes.choose(card, precision) == name
+
+
 @pytest.mark.parametrize("name", READING)
 def test_all_backends_say_the_same_on_a_trained_network(name: str) -> None:
     """At least 99.9 % of the pixels of the shipped network, against ONNX Runtime."""

@@ -3,14 +3,15 @@
 A backend is a module with
 
     REQUIRES  the library it imports, inside load() and nowhere else
-    READS     the kinds of the card's files that it can run, best first; () for none
+    READS     the kinds of the card's files that it can run, best first, and what it may compute each in; the device
+              decides whether it can
     RANK      its place when "auto" chooses, fastest first as measured (docs/results); None: only by name
     load(card, device, precision) -> Runtime
 """
 
 import importlib.util
 from types import ModuleType
-from typing import List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -81,13 +82,17 @@ def is_installed(name: str) -> bool:
     return importlib.util.find_spec(backend(name).REQUIRES) is not None
 
 
-def choose(card: ModelCard) -> str:
-    """Return the fastest installed backend that can run one of ``card``'s files. Raises ValueError for none."""
+def choose(card: ModelCard, precision: str = "auto") -> str:
+    """Return the fastest installed backend that can run one of ``card``'s files, in ``precision`` if one can.
+
+    Raises ValueError for none that runs any of them.
+    """
     ranked = sorted((backend(name).RANK, name) for name in names() if backend(name).RANK is not None)
     usable = [name for _, name in ranked if file_kind(card, name)]
-    for name in usable:
-        if is_installed(name):
-            return name
+    installed = [name for name in usable if is_installed(name)]
+    fitting = [name for name in installed if precision == "auto" or precision in _precisions(card, name)]
+    for name in fitting or installed:  # where none fits, the fastest explains what it can do
+        return name
     raise ValueError(
         "model '{}' ({}) runs with {}; none is installed: pip install one of them".format(
             card.name, ", ".join(card.files) or "no files", ", ".join(usable) or "no backend here"
@@ -97,8 +102,13 @@ def choose(card: ModelCard) -> str:
 
 def file_kind(card: ModelCard, name: str) -> Optional[str]:
     """Return the kind of the card's file that backend ``name`` would read, or None."""
-    reads: Tuple[str, ...] = backend(name).READS
+    reads: Dict[str, Tuple[str, ...]] = backend(name).READS
     return next((kind for kind in reads if kind in card.files), None)
+
+
+def _precisions(card: ModelCard, name: str) -> List[str]:
+    """Return what backend ``name`` may compute the card's files in."""
+    return [each for kind, can in backend(name).READS.items() if kind in card.files for each in can]
 
 
 def check_precision(wanted: str, *possible: str) -> None:
@@ -108,14 +118,14 @@ def check_precision(wanted: str, *possible: str) -> None:
 
 
 def load_runtime(card: ModelCard, runtime: str = "auto", device: str = "auto", precision: str = "auto") -> Runtime:
-    """Load ``card``'s network in a backend; "auto" takes the fastest that is installed.
+    """Load ``card``'s network in a backend; "auto" takes the fastest that is installed and has the precision.
 
     ``precision``: one of ``PRECISIONS``; auto is what the exported file holds, without a loss.
 
     Raises ValueError (no such backend, device or precision), CardError or FileNotFoundError (the file is missing,
     damaged or not what its name says), ImportError that says what to install.
     """
-    name = choose(card) if runtime == "auto" else runtime
+    name = choose(card, precision) if runtime == "auto" else runtime
     module = backend(name)
     if not is_installed(name):
         raise ImportError("runtime '{0}' needs {1}: pip install {1}".format(name, module.REQUIRES))

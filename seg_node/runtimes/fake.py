@@ -7,6 +7,7 @@ second channel, with ``confidence: false`` there is none.
 """
 
 import time
+from typing import Dict, Tuple
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from seg_node.model_card import ModelCard
 from seg_node.runtimes import Prediction, Runtime
 
 REQUIRES = "numpy"
-READS = ()
+READS: Dict[str, Tuple[str, ...]] = {}
 RANK = None  # only ever by name
 
 

@@ -10,7 +10,7 @@ from seg_node.runtimes import Prediction, Runtime, check_precision
 from seg_node.runtimes._adapt import Tensor, infer_in_batches, pick_input, pick_output
 
 REQUIRES = "onnxruntime"
-READS = ("onnx", "onnx_tx2", "onnx_fp16", "onnx_int8")
+READS = {"onnx": ("fp32",), "onnx_tx2": ("fp32",), "onnx_fp16": ("fp16",), "onnx_int8": ("int8",)}
 RANK = 10
 _log = logging.getLogger(__name__)
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
@@ -94,21 +94,20 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Onnx
 
 def _kinds(card: ModelCard, precision: str) -> Tuple[str, ...]:
     """Return the kinds of the card's files to try, in this order. Raises ValueError for a precision that none has."""
-    full = tuple(kind for kind in ("onnx", "onnx_tx2") if kind in card.files)
-    half = tuple(kind for kind in ("onnx_fp16",) if kind in card.files)
-    if "onnx_int8" in card.files and (precision == "int8" or (precision == "auto" and not full and not half)):
-        return ("onnx_int8",)
-    if precision == "fp16" and not half:
+    kinds = {"fp32": ("onnx", "onnx_tx2"), "fp16": ("onnx_fp16",), "int8": ("onnx_int8",)}
+    there = {name: tuple(kind for kind in kinds[name] if kind in card.files) for name in kinds}
+    possible = [name for name in there if there[name]] or ["fp32"]
+    if precision == "auto":
+        precision = possible[0]
+    if precision in ("fp16", "int8") and precision not in possible:
         raise ValueError(
-            "precision 'fp16' is not possible here: model '{}' has no file of it; choose auto, or write one: "
-            "seg-node export {} --to onnx --precision fp16".format(card.name, card.folder)
+            "precision '{0}' is not possible here; choose auto, {1}, or make the file for it: seg-node export {2} "
+            "--to onnx --precision {0}{3}".format(
+                precision, ", ".join(possible), card.folder, " --calibrate IMAGES" if precision == "int8" else ""
+            )
         )
-    if precision == "fp32" and half and not full:
-        check_precision(precision, "fp16")
-    check_precision(precision, "fp32", *(["fp16"] if half else []))
-    if half and (precision == "fp16" or not full):
-        return half
-    return full or ("onnx",)
+    check_precision(precision, *possible)
+    return there[precision] or ("onnx",)  # whose absence the card explains
 
 
 def _advice(card: ModelCard, error: Exception) -> str:

@@ -13,7 +13,8 @@ from seg_node.runtimes import Prediction, Runtime, check_precision
 from seg_node.runtimes._adapt import Tensor, infer_in_batches, pick_input, pick_output
 
 REQUIRES = "openvino"
-READS = ("openvino", "onnx", "openvino_int8")
+_FLOATS = ("fp32", "bf16", "fp16")
+READS = {"openvino": _FLOATS, "onnx": _FLOATS, "openvino_int8": ("int8",)}
 RANK = 20
 CONFIDENCE = "confidence"  # the name of our graphs' second output
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}  # what int8 leaves over is computed in fp32

@@ -17,11 +17,17 @@ from seg_node.runtimes._engine import Engine, EngineError, Library
 from seg_node.runtimes._engine_builder import Abilities, BuildError, Order
 
 REQUIRES = "tensorrt"
+_PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 # an engine first; which graph one is built from, see kinds()
-READS = ("tensorrt", "onnx", "onnx_tx2", "onnx_fp16", "onnx_int8")
+READS = {
+    "tensorrt": _PRECISIONS,
+    "onnx": ("fp32", "fp16", "bf16"),
+    "onnx_tx2": ("fp32", "fp16", "bf16"),
+    "onnx_fp16": ("fp16",),
+    "onnx_int8": ("int8",),
+}
 RANK = None  # only by name, as launch/jetson.launch.py does: not measured yet
 _FORMAT = 1  # of what is built here; a change makes engines anew
-_PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 
 class Place(NamedTuple):

@@ -12,7 +12,7 @@ from seg_node.model_card import CARD_NAME, CardError, ModelCard
 from seg_node.runtimes import Prediction, Runtime, check_precision
 
 REQUIRES = "torch"
-READS = ("torch",)
+READS = {"torch": ("fp32", "fp16", "bf16")}
 RANK = 30
 
 
