@@ -111,11 +111,11 @@ def test_a_network_of_two_inputs_is_refused_by_name(tmp_path: Path, made) -> Non
 
 
 def test_unlabelled_ids_stay_unlabelled(tmp_path: Path, made) -> None:
-    """int64 labels with -1 and with ids beyond 255, as some graphs give them: 255, never a class."""
+    """int64 labels with -1, -100 and with ids beyond 255, as some graphs give them: 255, never a class."""
     from onnx import TensorProto, helper, numpy_helper
 
     values = np.full((1, *strangers.SIZE), 3, np.int64)
-    values[0, 0, 0], values[0, 0, 1], values[0, 0, 2] = -1, 255, 256 + 3
+    values[0, 0, :4] = -1, 255, 256 + 3, -100
     graph = helper.make_graph(
         [
             helper.make_node("Constant", [], ["fixed"], value=numpy_helper.from_array(values)),
@@ -133,4 +133,4 @@ def test_unlabelled_ids_stay_unlabelled(tmp_path: Path, made) -> None:
     strangers.write_card(tmp_path, made("segformer")[1], kind="labels")
     image = np.zeros((1, *strangers.SIZE, 3), np.uint8)
     labels = load_runtime(load_card(tmp_path), "onnx", "cpu").infer(image).labels[0]
-    assert labels[0, :4].tolist() == [255, 255, 255, 3]
+    assert labels[0, :5].tolist() == [255, 255, 255, 255, 3]

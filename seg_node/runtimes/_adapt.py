@@ -190,7 +190,10 @@ def to_prediction(outputs: Sequence[np.ndarray], card: ModelCard, confidence: bo
         return _decide(_scores(output, card), card, confidence)
     labels = _squeezed(output, card)
     if labels.dtype != np.uint8:
-        labels = np.minimum(labels, 255).astype(np.uint8)  # -1, a common unlabelled, becomes 255
+        if labels.dtype.kind == "f":
+            labels = labels.astype(np.int32)
+        # seen as unsigned, -1 and -100, which are common for unlabelled, are large as well, and become 255
+        labels = np.minimum(labels.view("u{}".format(labels.itemsize)), 255).astype(np.uint8)
     return Prediction(
         _stretch(labels, card), None if sure is None else _stretch(sure.astype(np.uint8, copy=False), card)
     )

@@ -187,7 +187,8 @@ def test_a_new_model_that_fails_the_gate_is_not_left_behind(
 @pytest.mark.parametrize(
     "words, says",
     [
-        (["--precision", "int8"], "--to onnx has no precision 'int8'; choose from fp32, fp16"),
+        (["--precision", "bf16"], "--to onnx has no precision 'bf16'; choose from fp32, fp16, int8"),
+        (["--precision", "int8"], "needs --calibrate DIR"),
         (["--target", "tx2", "--precision", "fp16"], "TensorRT 8 makes its fp16 engine of that"),
     ],
 )
