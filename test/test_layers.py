@@ -58,6 +58,7 @@ VENDORS = {
     "replay/bag_names.py": (set(), {"fsspec"}),
     "evaluation/papers.py": ({"networks"}, {"torch"}),
     "evaluation/grad_cam.py": ({"networks"}, {"torch"}),
+    "training/checkpoint.py": ({"evaluation"}, set()),
     "training/distillation.py": ({"runtimes"}, set()),
     "training/start.py": ({"runtimes"}, set()),
 }

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import platform
-import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
+from seg_node.evaluation.hardware import commit
 from seg_node.label_set import load_label_set
 from seg_node.model_card import CARD_NAME, sha256, write_card
 from seg_node.training.recipe import Recipe
@@ -73,7 +73,7 @@ def provenance(recipe: Recipe, data: Path | None) -> dict[str, Any]:
     return {
         "recipe": recipe.name,
         "seed": recipe.seed,
-        "commit": _commit(),
+        "commit": commit(),
         "data_fingerprint": fingerprint(data),
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in ("torch", "lightning", "numpy")},
@@ -150,23 +150,3 @@ def _card(folder: Path, recipe: Recipe, about: Mapping[str, Any]) -> dict[str, A
         "files": {"torch": {"path": WEIGHTS, "sha256": sha256(folder / WEIGHTS)}},
         "training": {**about, "data": sources},
     }
-
-
-def _commit() -> str:
-    """Return the source tree's git commit, with "+changes" where it is not clean; "unknown" outside git."""
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", *words],
-            cwd=Path(__file__).parent,
-            text=True,
-            check=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        ).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
-        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

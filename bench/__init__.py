@@ -1,0 +1,1 @@
+"""How fast is it all, against what stands beside it: ``make bench``. See README.md here. Not installed."""
