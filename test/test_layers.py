@@ -64,7 +64,8 @@ VENDORS = {
 }
 ROBOT = [
     *(PACKAGE / f"{name}.py" for name in CORE | {"__init__"}),
-    *(path for folder in ("pipeline", "runtimes", "networks", "ros") for path in (PACKAGE / folder).glob("*.py")),
+    *(path for folder in ("pipeline", "runtimes", "networks") for path in (PACKAGE / folder).glob("*.py")),
+    *(PACKAGE / "ros").rglob("*.py"),
 ]
 
 

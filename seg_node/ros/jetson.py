@@ -194,6 +194,11 @@ class _Jtop:
             threading.Thread(target=jetson.close, daemon=True).start()  # it waits for threads of its own
 
 
+def gpu_clock_file(root: str) -> str:
+    """Return the file of the GPU's clock, "" where there is none; min_freq and max_freq lie beside it."""
+    return _gpu(root)[1]
+
+
 def _is_tegra(root: str) -> bool:
     """Containers hide either of the two."""
     release = os.path.join(root, "etc/nv_tegra_release")

@@ -43,6 +43,11 @@ def prepare_transport(frame: int = 0) -> Optional[str]:
     """
     tune_malloc()
     sweep()
+    return choose_profile(frame)
+
+
+def choose_profile(frame: int = 0) -> Optional[str]:
+    """Do the part of ``prepare_transport`` that is Fast DDS's."""
     if _user_has_chosen():
         return None
     # more than it wants, where whoever started this process says so with a profile of ours

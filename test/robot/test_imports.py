@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGE = ROOT / "seg_node"
 # what `make demo` and `replay --live` start beside the node, on a machine where people sit
 OF_THE_DESK = {"ros/camera", "ros/demo_recorder", "ros/replay_camera"}
-ROBOT = ("pipeline", "runtimes", "networks", "ros")
+ROBOT = ("pipeline", "runtimes", "networks", "ros", "ros/doctor")
 NOT_ON_PYPI = {"rclpy", "torch"}  # for a robot's Python and processor: a robot has its vendor's own
 
 
