@@ -6,7 +6,7 @@ DURATION ?= 20
 # what a robot's Python runs
 ROBOT := setup.py launch scripts $(addprefix seg_node/,*.py pipeline runtimes networks ros)
 
-.PHONY: help demo bench-score bench-loading test test-export test-recipes test-kilted test-robot test-py36 check clean
+.PHONY: help demo bench bench-quick bench-score bench-loading test test-export test-recipes test-kilted test-robot test-py36 check clean
 
 help:
 	@echo "make demo [SOURCE=video|folder|bag|camera index] [TOPIC=/image] [DURATION=20] [MODEL=name]"
@@ -16,7 +16,8 @@ help:
 	@echo "make test-kilted   the node's tests with the next ROS 2 distribution, in .venv-kilted"
 	@echo "make test-robot    what runs on a robot under Python 3.6, 3.8, 3.10 and 3.12, those that are here (pyenv's too)"
 	@echo "make test-py36     the same under Python 3.6 alone, a Jetson TX2's"
-	@echo "make bench-loading   what a sample of Cityscapes' size costs to load, from its files and from the cache"
+	@echo "make bench [ARGS='node tutorial']   everything that has a goal, measured in an hour or so; bench/README.md"
+	@echo "make bench-quick   the same in two minutes, with few frames"
 	@echo "make check   ruff, vermin (what Python 3.6 does not have) and mypy"
 	@echo "make clean   remove $(VENV), .venv-py* and what was made"
 
@@ -49,13 +50,19 @@ test-robot:
 test-py36:
 	@tools/test-robot 3.6 $(if $(ARGS),-- $(ARGS))
 
-bench-score:
+bench:
 	@tools/environment test
-	@$(BIN)/python bench/official_score.py
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-quick:
+	@tools/environment test
+	@$(BIN)/python -m bench --quick $(ARGS)
+
+bench-score:
+	@$(MAKE) --no-print-directory bench ARGS="evaluation $(ARGS)"
 
 bench-loading:
-	@tools/environment test
-	@$(BIN)/python bench/loading.py $(ARGS)
+	@$(MAKE) --no-print-directory bench ARGS="loading $(ARGS)"
 
 check:
 	@tools/environment test
