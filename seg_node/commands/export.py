@@ -9,7 +9,8 @@ examples:
   seg-node export runs/rdsnet --to onnx --target tx2        for TensorRT 8.2 and ONNX Runtime 1.10, Python 3.6
   seg-node export runs/rdsnet --to onnx --precision fp16    half precision inside, for GPUs
   seg-node export runs/rdsnet --to onnx --size 256x512      another model, runs/rdsnet_256x512, of the same weights
-  seg-node export runs/rdsnet --to openvino --precision int8 --calibrate CamVid/val
+  seg-node export runs/rdsnet --to openvino --precision int8 --calibrate CamVid    for CPUs; or a folder of images
+  seg-node export runs/rdsnet --to onnx --precision int8 --calibrate CamVid        the graph for TensorRT's INT8 engine
   seg-node export runs/rdsnet --to tensorrt --precision fp16            on the robot itself
 
 More: docs/export.md
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=_count, default=1, metavar="N", help="images that one inference takes (default 1)")
     add("--target", default="", choices=[name for name in exporters.TARGETS if name], help="for older libraries")
     add("--confidence", action="store_true", help="a second file too, which gives the confidence: for ~/confidence")
-    add("--calibrate", type=Path, metavar="DIR", help="folder of real images, for int8")
+    add("--calibrate", type=Path, metavar="DIR", help="data set or folder of real images, for int8")
     add("--use-dla", action="store_true", help="TensorRT: on the deep learning accelerator of a Xavier or an Orin")
     add("--device", default="auto", help="where the new file is tried (default auto)")
     add("--out", type=Path, metavar="DIR", help="write another model there, and leave MODEL as it is")
@@ -61,9 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
         done = exporters.make(arguments.model, arguments.to, wanted, arguments.out, say)
     for kind, about in done.files.items():
         path = done.card.parent / about["path"]
-        report = {"kind": kind, "file": str(path), "bytes": path.stat().st_size, **about}
+        size = sum((path.parent / name).stat().st_size for name in (path.name, *about.get("beside", {})))
+        report = {"kind": kind, "file": str(path), "bytes": size, **about}
         del report["path"]
-        print(json.dumps(report) if arguments.json else _line(path, about["parity"]))
+        print(json.dumps(report) if arguments.json else _line(path, size, about["parity"]))
     return 0
 
 
@@ -86,10 +88,10 @@ def _progress() -> Iterator[Callable[[str], None]]:
         yield say
 
 
-def _line(path: Path, gate: dict[str, Any]) -> str:
-    verdict = "agrees" if gate["passed"] else "FORCED although it agrees"
+def _line(path: Path, size: int, gate: dict[str, Any]) -> str:
+    verdict = "agrees" if gate["passed"] else "FORCED although it only agrees"
     return (
-        f"{path}: {path.stat().st_size / 1e6:.1f} MB; {verdict} with PyTorch on {gate['agreement']:.3%} of the pixels, "
+        f"{path}: {size / 1e6:.1f} MB; {verdict} with PyTorch on {gate['agreement']:.3%} of the pixels, "
         f"{gate['worst']:.3%} of the worst of {gate['images']} images"
     )
 

@@ -40,14 +40,18 @@ class Images(NamedTuple):
     label_set: LabelSet | None  # of the labels; None: there are none that the model could be scored with
 
 
-def find(folder: Path, model: LabelSet) -> Images:
+def find(folder: Path | None, model: LabelSet) -> Images:
     """Sort the images of ``folder``: a data set's, or a folder of images.
 
     A data set: train to calibrate and to tune, val to measure. A folder of images: its first three fifths, the next
     fifth, and the last (in the order of names, so that frames of one moment of a drive stay together); where a folder
-    with its name and ``annot`` lies beside it, as CamVid's do, the labels are there. Raises FileNotFoundError or
-    DatasetError.
+    with its name and ``annot`` lies beside it, as CamVid's do, the labels are there. Raises ValueError for
+    None, FileNotFoundError or DatasetError.
     """
+    if folder is None:
+        raise ValueError(
+            "--precision int8 needs --calibrate DIR: a data set's folder, or one with images of what the camera sees"
+        )
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; --calibrate wants one with images of what the camera sees")
     paths = sorted((path for path in folder.iterdir() if path.suffix.lower() in IMAGES), key=by_number)

@@ -17,7 +17,7 @@ from seg_node.evaluation.confusion import Confusion
 from seg_node.exporters import Source, _calibration
 from seg_node.exporters._calibration import Images, Part
 from seg_node.exporters.onnx import INPUT, border, write_graph
-from seg_node.exporters.parity import ParityError
+from seg_node.exporters.parity import MOST_LOST, ParityError
 from seg_node.label_set import load_label_set
 from seg_node.model_card import ModelCard, ModelFile
 from seg_node.pipeline.frame import Frame
@@ -26,7 +26,6 @@ from seg_node.pipeline.segmenter import Segmenter
 from seg_node.runtimes import load_runtime
 from seg_node.runtimes._adapt import to_input
 
-MOST_LOST = 0.01  # of the mIoU
 _KERNELS = ["Conv", "ConvTranspose", "MatMul", "Gemm"]
 _HOW = {
     "ActivationSymmetric": True,
@@ -43,10 +42,6 @@ def write(source: Source, path: Path, say: Callable[[str], None]) -> dict[str, A
     Raises ValueError without --calibrate, DatasetError, ParityError as ``quantise``.
     """
     wanted = source.wanted
-    if wanted.calibrate is None:
-        raise ValueError(
-            "--precision int8 needs --calibrate DIR: a data set's folder, or one with images of what the camera sees"
-        )
     images = _calibration.find(wanted.calibrate, load_label_set(source.card.label_set))
     floats = path.with_name(f"floats.{path.name}")
     inside = dataclasses.replace(wanted, precision="fp32", target="tx2")

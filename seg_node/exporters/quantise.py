@@ -22,7 +22,8 @@ import torch
 from seg_node.evaluation.confusion import Confusion
 from seg_node.exporters import Source, _calibration
 from seg_node.exporters._calibration import Images, Part
-from seg_node.exporters.parity import ParityError
+from seg_node.exporters._lean import UPSAMPLING
+from seg_node.exporters.parity import MOST_LOST, ParityError
 from seg_node.label_set import load_label_set
 from seg_node.model_card import ModelCard
 from seg_node.pipeline.frame import Frame
@@ -30,7 +31,6 @@ from seg_node.pipeline.network_input import NetworkInput
 from seg_node.pipeline.segmenter import Segmenter
 from seg_node.runtimes.openvino import OpenVinoRuntime
 
-MOST_LOST = 0.01  # of the mIoU
 _LAYERS = 12  # that mixed precision tries to leave in fp32, one after the other
 _RANKED = 12  # images by which it orders all layers, each of which is a graph to compile
 _FEW = 30  # images from which ranges are found; fewer is worth a word
@@ -38,10 +38,6 @@ _FEW = 30  # images from which ranges are found; fewer is worth a word
 
 def check(source: Source) -> Images:
     """Return the images to work with. Raises ValueError without --calibrate, ImportError without NNCF, DatasetError."""
-    if source.wanted.calibrate is None:
-        raise ValueError(
-            "--precision int8 needs --calibrate DIR: a data set's folder, or one with images of what the camera sees"
-        )
     with _quiet():
         _import_nncf()
     return _calibration.find(source.wanted.calibrate, load_label_set(source.card.label_set))
@@ -62,6 +58,8 @@ def quantise(source: Source, model: Any, images: Images, say: Callable[[str], No
         ranges = nncf.Dataset(meter.batches(images.calibrate))
         # asymmetric activations: many of these networks have PReLU, whose outputs are negative too
         how = {"preset": nncf.QuantizationPreset.MIXED, "subset_size": len(images.calibrate)}
+        # what upsamples computes in floats: in INT8 its shares would be other ones, for no gain
+        how["ignored_scope"] = nncf.IgnoredScope(patterns=[f"{UPSAMPLING}.*"], validate=False)
         best, floats = nncf.quantize(model, ranges, **how), 0
         say(f"{card.name}: measuring on {len(images.measure)} other images ({images.measure.name})")
         before, after = meter.miou([model, best], images.measure)
