@@ -88,12 +88,13 @@ def test_onnx_says_the_same_labels(name: str, network: torch.nn.Module, tmp_path
     onnxruntime = pytest.importorskip("onnxruntime")
     onnx = pytest.importorskip("onnx")
     from seg_node.exporters import _older_opset
+    from seg_node.exporters._lean import lean
     from seg_node.exporters.onnx import trace
 
     images = torch.randint(0, 256, (1, *SIZES[1], 3), dtype=torch.uint8)
     deployed = Deployed(_Balanced(network), [0.5] * 3, [0.25] * 3, 255.0).eval()
     with contextlib.redirect_stdout(io.StringIO()):
-        model = trace(deployed, images)
+        model = lean(trace(deployed, images))
     with torch.inference_mode():
         truth = deployed(images).numpy()
     assert truth.shape == (1, *SIZES[1]) and len(np.unique(truth)) > CLASSES / 2

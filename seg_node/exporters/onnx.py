@@ -61,6 +61,8 @@ def write_graph(source: Source, path: Path, confidence: bool = False) -> int:
     """Write the network with its normalisation and argmax to ``path``, checked, and return the opset."""
     import onnx
 
+    from seg_node.exporters._lean import lean
+
     wanted = source.wanted
     deployed = copy.deepcopy(source.deployed)
     deployed.confidence = confidence
@@ -70,6 +72,7 @@ def write_graph(source: Source, path: Path, confidence: bool = False) -> int:
         deployed.out = torch.int32
     dtype = torch.float32 if wanted.target == "tx2" else torch.uint8
     model = trace(deployed, torch.zeros((wanted.batch, *source.card.size, 3), dtype=dtype))
+    lean(model, upsampling=wanted.target != "tx2")
     if wanted.target == "tx2":
         from seg_node.exporters import _older_opset
 
