@@ -18,7 +18,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from seg_node.label_set import load_label_set
-from seg_node.model_card import load_card
+from seg_node.model_card import ModelCard, load_card
 from seg_node.runtimes.torch import load_network
 
 
@@ -35,14 +35,32 @@ def cv2_to_imgmsg(image: np.ndarray, encoding: str) -> Image:
     return message
 
 
+class Network:
+    """The card's network in PyTorch, and what is done to an image before it and to its answer after."""
+
+    def __init__(self, card: ModelCard) -> None:
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.network = load_network(card).to(self.device)
+        self.size, self.flip = card.size, card.channels == "rgb"
+        self.mean, self.std, self.scale = np.float32(card.mean), np.float32(card.std), np.float32(card.scale)
+
+    def segment(self, image: np.ndarray) -> np.ndarray:
+        """Return class ids, uint8 (H, W), for uint8 (H, W, 3) BGR."""
+        small = cv2.resize(image, self.size[::-1])
+        if self.flip:
+            small = cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
+        values = (small.astype(np.float32) / self.scale - self.mean) / self.std
+        with torch.no_grad():
+            logits = self.network(torch.from_numpy(values.transpose(2, 0, 1)[None]).to(self.device))
+        labels = np.argmax(logits[0].cpu().numpy(), axis=0).astype(np.uint8)
+        return cv2.resize(labels, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+
+
 class TutorialNode(Node):
     def __init__(self) -> None:
         super().__init__("seg_node")
         card = load_card(self.declare_parameter("model", "rdsnet_camvid").value)
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.network = load_network(card).to(self.device)
-        self.size, self.flip = card.size, card.channels == "rgb"
-        self.mean, self.std, self.scale = np.float32(card.mean), np.float32(card.std), card.scale
+        self.network = Network(card)
         self.palette = load_label_set(card.label_set).palette
         self.labels = self.create_publisher(Image, "~/label", 10)
         self.overlay = self.create_publisher(Image, "~/overlay", 10)
@@ -51,22 +69,12 @@ class TutorialNode(Node):
 
     def on_image(self, message: Image) -> None:
         image = imgmsg_to_cv2(message)
-        labels = cv2.resize(self.segment(image), image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        labels = self.network.segment(image)
         overlay = cv2.addWeighted(image, 0.5, self.palette[labels], 0.5, 0)
         for publisher, picture, encoding in ((self.labels, labels, "mono8"), (self.overlay, overlay, "bgr8")):
             answer = cv2_to_imgmsg(picture, encoding)
             answer.header = message.header
             publisher.publish(answer)
-
-    def segment(self, image: np.ndarray) -> np.ndarray:
-        """Return class ids, uint8 (h, w) of the network's size, for uint8 (H, W, 3) BGR."""
-        small = cv2.resize(image, self.size[::-1])
-        if self.flip:
-            small = cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
-        values = (small.astype(np.float32) / self.scale - self.mean) / self.std
-        with torch.no_grad():
-            logits = self.network(torch.from_numpy(values.transpose(2, 0, 1)[None]).to(self.device))
-        return np.argmax(logits[0].cpu().numpy(), axis=0).astype(np.uint8)
 
 
 def main() -> None:
