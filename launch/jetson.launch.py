@@ -15,7 +15,7 @@ from launch_ros.actions import Node
 
 from launch import LaunchDescription
 from seg_node import runtimes
-from seg_node.ros.transport import PROFILE_VARIABLES
+from seg_node.ros.transport import environment_for
 
 SHARE = get_package_share_directory("seg_node")
 PASSED_ON = [
@@ -98,6 +98,7 @@ def _start(package, executable, topic, parameters, given):
     except PackageNotFoundError as error:
         name = "ros-{}-{}".format(os.environ.get("ROS_DISTRO", "$ROS_DISTRO"), package.replace("_", "-"))
         raise RuntimeError("{} is not installed: apt install {}".format(package, name)) from error
+    width, height = _size(given["size"] or "1280x720")
     info, renamed = (os.path.join(os.path.dirname(name), "camera_info") for name in (topic, given["image"]))
     return Node(
         package=package,
@@ -106,18 +107,11 @@ def _start(package, executable, topic, parameters, given):
         namespace=given["namespace"],
         parameters=[parameters] + [path for path in [given["camera_params"]] if path],
         remappings=[(topic, given["image"]), (info, renamed)],
-        additional_env=_large_images(),
+        additional_env=environment_for(3 * width * height),
         respawn=given["respawn"].lower() == "true",
         respawn_delay=2.0,
         output="screen",
     )
-
-
-def _large_images():
-    """Return what a process that sends large images must find in its environment, unless the user has chosen."""
-    if any(name in os.environ for name in (*PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")):
-        return {}
-    return dict.fromkeys(PROFILE_VARIABLES, os.path.join(SHARE, "config", "fastdds.xml"))
 
 
 def _size(text):

@@ -25,7 +25,7 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
 from launch import LaunchDescription
-from seg_node.ros.transport import PROFILE_VARIABLES
+from seg_node.ros.transport import environment_for
 
 SHARE = get_package_share_directory("seg_node")
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -101,14 +101,7 @@ def _bag(given, topics, ours):
     command += ["--loop"] if _true(given["loop"]) else []
     played = [t for t in topics if t != "/clock" and not t.startswith(ours)]
     command += ["--topics", *played] if len(played) < len(topics) else []
-    return ExecuteProcess(cmd=command, name="bag", additional_env=_large_images(), output="screen")
-
-
-def _large_images():
-    """Return what a process that sends large images must find in its environment, unless the user has chosen."""
-    if any(name in os.environ for name in (*PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")):
-        return {}
-    return dict.fromkeys(PROFILE_VARIABLES, os.path.join(SHARE, "config", "fastdds.xml"))
+    return ExecuteProcess(cmd=command, name="bag", additional_env=environment_for(), output="screen")
 
 
 def _true(text):

@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Dict, Iterator, Optional
 
 from seg_node.ros.fastdds import (
     LEAST,
@@ -48,16 +48,21 @@ def prepare_transport(frame: int = 0) -> Optional[str]:
 
 def choose_profile(frame: int = 0) -> Optional[str]:
     """Do the part of ``prepare_transport`` that is Fast DDS's."""
+    environment = environment_for(frame)
+    os.environ.update(environment)
+    return environment.get(PROFILE_VARIABLES[0])
+
+
+def environment_for(frame: int = 0) -> Dict[str, str]:
+    """Return what a process must find in its environment that sends ``frame`` bytes of images at a time.
+
+    For others' programs, such as a camera's driver. Nothing where ``prepare_transport`` would leave things alone.
+    """
     if _user_has_chosen():
-        return None
+        return {}
     # more than it wants, where whoever started this process says so with a profile of ours
     segment = _fitting(_asked_for() or max(segment_for(frame), segment_in_force()))
-    if not segment:
-        return None
-    profile = profile_for(segment)
-    for variable in PROFILE_VARIABLES:
-        os.environ[variable] = profile
-    return profile
+    return dict.fromkeys(PROFILE_VARIABLES, profile_for(segment)) if segment else {}
 
 
 def segment_in_force() -> int:

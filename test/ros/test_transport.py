@@ -110,6 +110,14 @@ def test_more_than_it_wants_where_its_parent_says_so():
     assert transport.prepare_transport() == large
 
 
+def test_what_others_programs_are_given(monkeypatch):
+    given = transport.environment_for(3 * 3840 * 2160)
+    assert set(given) == set(transport.PROFILE_VARIABLES) and profiles() == [None, None]
+    assert transport.read_profile(given[transport.PROFILE_VARIABLES[0]]).segment == 128 << 20
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "/mine.xml")
+    assert transport.environment_for(3 * 3840 * 2160) == {}
+
+
 def test_what_is_not_known_is_not_judged(monkeypatch):
     assert transport.segment_in_force() == 0
     monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp")
