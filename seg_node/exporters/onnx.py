@@ -28,6 +28,11 @@ def write(source: Source, folder: Path, say: Callable[[str], None]) -> list[Arte
     Raises ValueError for what the target cannot be.
     """
     wanted = source.wanted
+    if wanted.target == "tx2" and wanted.precision == "int8":
+        raise ValueError(
+            "no INT8 for a TX2: its GPU has no 8-bit integer arithmetic for TensorRT; it has fp16: export --target tx2 "
+            "alone, and on the TX2 choose precision fp16"
+        )
     if wanted.target == "tx2" and wanted.precision != "fp32":
         raise ValueError(
             "the graph for a TX2 is fp32: TensorRT 8 makes its fp16 engine of that by itself, on the TX2: "

@@ -189,6 +189,7 @@ def test_a_new_model_that_fails_the_gate_is_not_left_behind(
     [
         (["--precision", "bf16"], "--to onnx has no precision 'bf16'; choose from fp32, fp16, int8"),
         (["--precision", "int8"], "needs --calibrate DIR"),
+        (["--target", "tx2", "--precision", "int8"], "its GPU has no 8-bit integer arithmetic"),
         (["--target", "tx2", "--precision", "fp16"], "TensorRT 8 makes its fp16 engine of that"),
     ],
 )
