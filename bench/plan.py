@@ -24,6 +24,11 @@ class Plan(NamedTuple):
     probe: int  # frames of one step of the search for the peak rate
     model: str = "rdsnet_camvid"
 
+    @property
+    def compared(self) -> tuple[Size, ...]:
+        """Image sizes at which two nodes are compared: the slower one takes most of the time."""
+        return self.cameras if self.name == "full" else self.cameras[:1]
+
     def share(self) -> int:
         """Return how many frames a round has."""
         return max(1, -(-self.frames // self.rounds))
@@ -50,19 +55,19 @@ FULL = Plan(
 )
 QUICK = FULL._replace(
     name="quick",
-    frames=40,
+    frames=30,
     rounds=2,
     cameras=(VGA, HD),
     rates=(30.0,),
     networks=(),
     outputs=(BOTH,),
-    many=(1, 4),
-    classes=(2, 40),
-    sizes=(VGA, HD),
+    many=(4,),
+    classes=(40,),
+    sizes=(HD,),
     images=2,
-    seconds=3.0,
-    steps=10,
-    probe=30,
+    seconds=2.0,
+    steps=2,
+    probe=20,
 )
 TINY = QUICK._replace(
     name="tiny",

@@ -47,7 +47,7 @@ def measure(plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
     with Field() as field:
         say("starting both nodes")
         nodes = [field.start("ours", OURS, model=plan.model), field.start("tutorial", TUTORIAL, model=plan.model)]
-        for camera in plan.cameras:
+        for camera in plan.compared:
             yield from _peak(plan, field, nodes, camera, say)
 
 
@@ -71,7 +71,7 @@ def _peak(plan: Plan, field: Field, nodes: list[Node], camera: Size, say: Callab
         baseline_is="the tutorial node",
         frames=plan.probe,
     )
-    for rate in (ours, *_FIXED):
+    for rate in (ours, *(_FIXED if plan.name == "full" else ())):
         if not rate:
             continue
         drive = field.drive(nodes[0], camera, rate, plan.frames)

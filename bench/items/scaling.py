@@ -10,7 +10,7 @@ from bench.exported import at_size, with_classes
 from bench.field import OURS, Field, cpu_a_frame
 from bench.items.node import SATURATED, Bare, shown
 from bench.plan import BOTH, Plan
-from bench.table import Row, row
+from bench.table import Row, failure, row
 from bench.turns import in_turns, percentiles
 from seg_node.evaluation.benchmark import infer, street
 from seg_node.model_card import load_card
@@ -33,7 +33,7 @@ def _camera_sizes(plan: Plan, field: Field, say: Callable[[str], None]) -> Itera
     """The node's own work grows with the camera's image; the network's does not."""
     bare, node = field.worker("bench.bare", plan.model), field.start("ours", OURS, model=plan.model)
     field.listen(node, BOTH)
-    field.takes(node, plan.sizes[-1])
+    field.takes(node, plan.cameras[0])
     share = plan.share()
     things = {"bare": lambda: bare.ask("infer", frames=share)}
     things |= {f"{size}": lambda size=size: field.drive(node, size, _GENTLE, share) for size in plan.sizes}
@@ -44,9 +44,11 @@ def _camera_sizes(plan: Plan, field: Field, say: Callable[[str], None]) -> Itera
         drives = results[f"{size}"]
         for output in BOTH:
             latency = np.concatenate([drive.latency[output] for drive in drives])
+            what = f"camera {shown(size)}, {_GENTLE:g} Hz: camera to {output}"
             if len(latency):
-                what = f"camera {shown(size)}, {_GENTLE:g} Hz: camera to {output}"
                 yield row(what, float(np.median(latency)), "ms, median", alone.median, **percentiles(latency))
+            else:
+                yield failure(what, "no image came through: seg-node doctor")
         used = cpu_a_frame(drives)
         if used is not None:
             yield row(f"camera {shown(size)}: processor", used, "ms of a core a frame", alone.cpu_ms)

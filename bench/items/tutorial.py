@@ -23,7 +23,7 @@ def measure(plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
         }
         for node in nodes.values():
             field.listen(node, BOTH)
-        for camera in plan.cameras:
+        for camera in plan.compared:
             say(f"camera {shown(camera)}")
             yield from _compare(plan, field, nodes, camera)
 
