@@ -1,11 +1,9 @@
 """Every check on made-up files: a machine where all is well, and what is said where one thing is not."""
 
 import fcntl
-import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -341,21 +339,6 @@ def test_findings_as_text(here):
     lines = text_of(found, colour=False).splitlines()
     assert lines[0].startswith("ERROR") and max(map(len, lines[:3])) <= 120
     assert found.type[0] in [line.strip() for line in lines], "to be copied whole"
-
-
-def run(*words, **environ):
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("FAST", "_ROS_WHEELS"))}
-    command = [sys.executable, "-m", "seg_node", "doctor", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={**env, **environ}, cwd=str(ROOT))
-
-
-def test_the_command_says_json_alone_and_ends_with_1_for_an_error(tmp_path):
-    root = tmp_path / "root"
-    root.mkdir()
-    done = run("--json", "--no-topics", "--cameras", "2", RMW_IMPLEMENTATION="rmw_fastrtps_cpp")
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.returncode == 1 and all(set(f) == {"check", "level", "says", "type"} for f in found), done.stderr
-    assert "fast dds profile" in {f["check"] for f in found if f["level"] == "error"}
 
 
 def test_a_profile_to_write(tmp_path, capsys):
