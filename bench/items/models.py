@@ -36,12 +36,21 @@ def _of_model(plan: Plan, model: str, say: Callable[[str], None]) -> Iterator[Ro
     if not others:
         yield from rows
         return
-    best = max(others, key=lambda pair: pair[1]["ratio"])[1]
-    best |= {"goal": f"best: >= {_TIMES:g} x", "met": best["ratio"] >= _TIMES}
     for timing, each in others:
         if timing.way.precision == "int8":
             each |= {"goal": f"int8: >= {_TIMES_INT8:g} x", "met": each["ratio"] >= _TIMES_INT8}
     yield from rows
+    best = max((each for _, each in others), key=lambda each: each["ratio"])
+    yield row(
+        f"{card.name}: the best of them, {best['name'].rpartition(', ')[2]}",
+        best["value"],
+        "ms",
+        best["baseline"],
+        best["ratio"],
+        f">= {_TIMES:g} x",
+        best["ratio"] >= _TIMES,
+        frames=best["frames"],
+    )
     for way, why in refused:
         yield failure(f"{card.name}, {way}", why)
     if plan.name == "full":
