@@ -85,10 +85,11 @@ def is_installed(name: str) -> bool:
 def choose(card: ModelCard, precision: str = "auto") -> str:
     """Return the fastest installed backend that can run one of ``card``'s files, in ``precision`` if one can.
 
-    Raises ValueError for none that runs any of them.
+    One whose file was exported for bf16 comes first: that takes about half the time of fp32. Raises ValueError for
+    none that runs any of them.
     """
-    ranked = sorted((backend(name).RANK, name) for name in names() if backend(name).RANK is not None)
-    usable = [name for _, name in ranked if file_kind(card, name)]
+    usable = [name for name in names() if backend(name).RANK is not None and file_kind(card, name)]
+    usable.sort(key=lambda name: (_held(card, name) != "bf16", backend(name).RANK))
     installed = [name for name in usable if is_installed(name)]
     fitting = [name for name in installed if precision == "auto" or precision in _precisions(card, name)]
     for name in fitting or installed:  # where none fits, the fastest explains what it can do
@@ -109,6 +110,12 @@ def file_kind(card: ModelCard, name: str) -> Optional[str]:
 def _precisions(card: ModelCard, name: str) -> List[str]:
     """Return what backend ``name`` may compute the card's files in."""
     return [each for kind, can in backend(name).READS.items() if kind in card.files for each in can]
+
+
+def _held(card: ModelCard, name: str) -> str:
+    """Return the precision that the file was exported for which backend ``name`` would read."""
+    kind = file_kind(card, name)
+    return str(card.files[kind].notes.get("precision", "")) if kind else ""
 
 
 def check_precision(wanted: str, *possible: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from seg_node.model_card import CardError, ModelCard
 from seg_node.runtimes import Prediction, Runtime, check_precision
 from seg_node.runtimes._adapt import Tensor, infer_in_batches, pick_input, pick_output
+from seg_node.runtimes._threads import inference_threads
 
 REQUIRES = "onnxruntime"
 READS = {"onnx": ("fp32",), "onnx_tx2": ("fp32",), "onnx_fp16": ("fp16",), "onnx_int8": ("int8",)}
@@ -65,6 +66,7 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Onnx
     kinds = _kinds(card, precision)
     providers = _providers(device, onnxruntime.get_available_providers())
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = inference_threads()
     # threads that wait busily take the cores from the camera's driver and from our own executor
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
 

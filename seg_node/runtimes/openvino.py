@@ -11,6 +11,7 @@ import numpy as np
 from seg_node.model_card import CardError, ModelCard
 from seg_node.runtimes import Prediction, Runtime, check_precision
 from seg_node.runtimes._adapt import Tensor, infer_in_batches, pick_input, pick_output
+from seg_node.runtimes._threads import inference_threads
 
 REQUIRES = "openvino"
 _FLOATS = ("fp32", "bf16", "fp16")
@@ -111,6 +112,8 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Open
         )
     kind, wanted = _choose(card, precision, core.get_property(target, "OPTIMIZATION_CAPABILITIES"))
     hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[wanted]}
+    if target == "CPU":
+        hints["INFERENCE_NUM_THREADS"] = str(inference_threads())
 
     def compile_file(kind: str, confidence: bool) -> Any:
         path = card.file(kind)
