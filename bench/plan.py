@@ -22,6 +22,7 @@ class Plan(NamedTuple):
     seconds: float  # of the recorded drive that is replayed
     steps: int  # of training
     probe: int  # frames of one step of the search for the peak rate
+    longest: float  # seconds of sending frames, a round: a very slow node gets fewer
     model: str = "rdsnet_camvid"
 
     @property
@@ -32,6 +33,10 @@ class Plan(NamedTuple):
     def share(self) -> int:
         """Return how many frames a round has."""
         return max(1, -(-self.frames // self.rounds))
+
+    def at(self, rate: float, frames: int | None = None) -> int:
+        """Return how many frames to send at ``rate`` Hz in a round: its share, or fewer where that takes too long."""
+        return max(3, min(frames or self.share(), int(rate * self.longest)))
 
 
 VGA, WIDE, HD, UHD = (360, 480), (512, 1024), (1080, 1920), (2160, 3840)
@@ -52,6 +57,7 @@ FULL = Plan(
     seconds=20.0,
     steps=100,
     probe=120,
+    longest=60.0,
 )
 QUICK = FULL._replace(
     name="quick",
@@ -68,6 +74,7 @@ QUICK = FULL._replace(
     seconds=2.0,
     steps=2,
     probe=20,
+    longest=4.0,
 )
 TINY = QUICK._replace(
     name="tiny",

@@ -79,7 +79,7 @@ def compare(
     full = SATURATED * 1e3 / first
     rates = [*plan.rates, full]
     things = {"bare": lambda: bare.ask("infer", frames=share)}
-    things |= {f"{rate}": lambda rate=rate: field.drive(node, camera, rate, share) for rate in rates}
+    things |= {f"{rate}": lambda rate=rate: field.drive(node, camera, rate, plan.at(rate)) for rate in rates}
     results = in_turns(plan.rounds, things)
     alone = Bare.of(results["bare"])
     for rate in plan.rates:

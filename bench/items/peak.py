@@ -61,7 +61,7 @@ def _peak(plan: Plan, field: Field, nodes: list[Node], camera: Size, say: Callab
             search = searches[node.name]
             if not search.done:
                 say(f"camera {shown(camera)}, {node.name}: between {search.low:.1f} and {search.high:.1f} Hz")
-                search.note(keeps_up(field, node, camera, search.rate, plan.probe))
+                search.note(keeps_up(field, node, camera, search.rate, plan.at(search.rate, plan.probe)))
     ours, theirs = (searches[node.name].low for node in nodes)
     yield row(
         f"camera {shown(camera)}: peak rate with under {LOST:.0%} lost",
@@ -74,7 +74,7 @@ def _peak(plan: Plan, field: Field, nodes: list[Node], camera: Size, say: Callab
     for rate in (ours, *(_FIXED if plan.name == "full" else ())):
         if not rate:
             continue
-        drive = field.drive(nodes[0], camera, rate, plan.frames)
+        drive = field.drive(nodes[0], camera, rate, plan.at(rate, plan.frames))
         what = "at its peak" if rate == ours else f"at {rate:g} Hz"
         latency = drive.latency["label"]
         yield row(

@@ -36,7 +36,7 @@ def _camera_sizes(plan: Plan, field: Field, say: Callable[[str], None]) -> Itera
     field.takes(node, plan.cameras[0])
     share = plan.share()
     things = {"bare": lambda: bare.ask("infer", frames=share)}
-    things |= {f"{size}": lambda size=size: field.drive(node, size, _GENTLE, share) for size in plan.sizes}
+    things |= {f"{size}": lambda size=size: field.drive(node, size, _GENTLE, plan.at(_GENTLE)) for size in plan.sizes}
     say("the camera's size")
     results = in_turns(plan.rounds, things)
     alone = Bare.of(results["bare"])

@@ -31,10 +31,9 @@ def measure(plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
 def _compare(plan: Plan, field: Field, nodes: dict[str, Node], camera: tuple[int, int]) -> Iterator[Row]:
     takes = {name: field.takes(node, camera) for name, node in nodes.items()}
     easy = _EASY * 1e3 / max(takes.values())
-    share = plan.share()
     rates = {name: [easy, 30.0, SATURATED * 1e3 / takes[name]] for name in nodes}
     things = {
-        f"{name} {kind}": lambda node=node, rate=rates[name][kind]: field.drive(node, camera, rate, share)
+        f"{name} {kind}": lambda node=node, rate=rates[name][kind]: field.drive(node, camera, rate, plan.at(rate))
         for name, node in nodes.items()
         for kind in range(3)
     }
