@@ -126,8 +126,8 @@ def test_coarse_numbers_are_judged_by_the_miou_they_lose(exported: Path, golden,
     little[:, 40:, :4] = 6  # one pixel in a hundred
     much[:, :, :12] = 6
 
-    def verdict(labels: np.ndarray, precision: str, images=golden) -> parity.Verdict:
-        return parity.gate(Says(card, right), Says(card, labels), precision, images, picture)
+    def verdict(labels: np.ndarray, precision: str, images=golden, measured=None) -> parity.Verdict:
+        return parity.gate(Says(card, right), Says(card, labels), precision, images, picture, measured)
 
     assert not verdict(little, "fp32").passed
     for precision in ("int8", "bf16"):
@@ -144,3 +144,8 @@ def test_coarse_numbers_are_judged_by_the_miou_they_lose(exported: Path, golden,
     # without truth: the share of equal labels, with a lower bar
     assert verdict(little, "int8", golden.images).passed and verdict(little, "int8", golden.images).miou_lost is None
     assert not verdict(much, "int8", golden.images).passed
+    # what was measured on real images decides there, and nowhere else
+    assert (
+        verdict(much, "int8", golden.images, 0.005).passed and not verdict(little, "int8", golden.images, 0.02).passed
+    )
+    assert not verdict(much, "int8", golden, 0.0).passed and not verdict(much, "fp32", golden.images, 0.0).passed
