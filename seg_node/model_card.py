@@ -36,7 +36,18 @@ FILE_KINDS = (
     "tensorrt",
 )
 # What a file's entry may say besides: what was written, and how it did. For people and tables, and for exporters.
-FILE_NOTES = ("precision", "opset", "batch", "size", "target", "parity", "calibration", "tensorrt", "gpu")
+FILE_NOTES = (
+    "precision",
+    "opset",
+    "batch",
+    "size",
+    "target",
+    "label_stride",
+    "parity",
+    "calibration",
+    "tensorrt",
+    "gpu",
+)
 FILE_KEYS = ("path", "sha256", "weights", "settings", "beside", "layout", "dtype", "output", "fused", *FILE_NOTES)
 
 

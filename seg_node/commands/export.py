@@ -37,6 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--size", type=image_size, metavar="HxW", help="input size; another than the model's makes another model")
     add("--batch", type=_count, default=1, metavar="N", help="images that one inference takes (default 1)")
     add("--target", default="", choices=[name for name in exporters.TARGETS if name], help="for older libraries")
+    add(
+        "--label-stride",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="label every Nth pixel and repeat it: faster on a CPU, and the card says what it costs (2 costs little)",
+    )
     add("--confidence", action="store_true", help="a second file too, which gives the confidence: for ~/confidence")
     add("--calibrate", type=Path, metavar="DIR", help="data set or folder of real images, for int8")
     add("--use-dla", action="store_true", help="TensorRT: on the deep learning accelerator of a Xavier or an Orin")
@@ -52,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         size=arguments.size,
         batch=arguments.batch,
         target=arguments.target,
+        label_stride=arguments.label_stride,
         confidence=arguments.confidence,
         calibrate=arguments.calibrate,
         force=arguments.force,

@@ -36,6 +36,7 @@ class Wanted:
     calibrate: Path | None = None  # a folder of images, for int8
     force: bool = False  # publish what fails the parity gate; the card says that it failed
     dla: bool = False  # TensorRT: the deep learning accelerator of a Xavier or an Orin
+    label_stride: int = 1  # labels of every so manieth pixel, repeated: faster, and costs mIoU
     device: str = "auto"  # where the artefact is tried
 
 
@@ -122,6 +123,8 @@ def check(to: str, wanted: Wanted) -> None:
         raise ValueError(f"no target '{wanted.target}'; choose from {', '.join(filter(None, TARGETS))}")
     if wanted.batch < 1:
         raise ValueError(f"batch {wanted.batch}: must be 1 or more")
+    if wanted.label_stride > 1 and (to == "tensorrt" or (to == "onnx" and wanted.precision == "int8")):
+        raise ValueError("--label-stride is for CPUs: --to openvino, or --to onnx --precision fp32")
 
 
 def _into(card: ModelCard, to: str, wanted: Wanted, say: Callable[[str], None]) -> Exported:

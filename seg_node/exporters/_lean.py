@@ -14,7 +14,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
 UPSAMPLING = "upsampling/"  # what the names of the nodes begin with that stand for one; INT8 leaves them as they are
 
@@ -113,6 +113,52 @@ class Graph:
 
 def attributes(node: NodeProto) -> dict[str, Any]:
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def label_every(model: Any, stride: int) -> Any:
+    """Rewrite ``model`` in place and return it: labels of every ``stride``-th pixel, each repeated over its square.
+
+    What is upsampled before the argmax becomes that much smaller. Raises ValueError where it cannot be, or where the
+    network does not end with a bilinear upsampling.
+    """
+    graph = Graph(model)
+    ends = [node for node in model.graph.node if node.op_type == "Resize" and _is_bilinear(node)]
+    ends = [node for node in ends if any(user.op_type == "ArgMax" for user in graph.users(node.output[0]))]
+    if len(ends) != 1:
+        raise ValueError(f"--label-stride {stride}: this network does not end with a bilinear upsampling of its scores")
+    small, large = graph.shape(ends[0].input[0]), graph.shape(ends[0].output[0])
+    size = [side // stride for side in large[2:]]
+    if any(side % stride for side in large[2:]) or any(got < had for got, had in zip(size, small[2:], strict=True)):
+        most = min(side // had for side, had in zip(large[2:], small[2:], strict=True))
+        raise ValueError(
+            f"--label-stride {stride}: must divide the input's {large[2]}x{large[3]}, and be at most {most}, the "
+            "network's own stride"
+        )
+    sizes = graph.constant("stride.size", np.array([*large[:2], *size], np.int64))
+    del ends[0].input[1:]
+    ends[0].input.extend(["", "", sizes])
+    for output in model.graph.output:
+        _repeat(graph, output.name, large[0], size, stride)
+    del model.graph.value_info[:]
+    model.CopyFrom(shape_inference.infer_shapes(model, data_prop=True))
+    return model
+
+
+def _repeat(graph: Graph, name: str, count: int, size: list[int], stride: int) -> None:
+    """Make the output ``name``, labels (N, h, w), stride times as large, each repeated over its square."""
+    made = graph.makers[name]
+    made.output[0] = f"{name}.each"
+    sides = [count, size[0], 1, size[1], 1]
+    apart = graph.constant(f"{name}.apart", np.array(sides, np.int64))
+    square = graph.constant(f"{name}.square", np.array([count, size[0], stride, size[1], stride], np.int64))
+    whole = graph.constant(f"{name}.whole", np.array([count, size[0] * stride, size[1] * stride], np.int64))
+    graph.proto.node.extend(
+        [
+            helper.make_node("Reshape", [f"{name}.each", apart], [f"{name}.point"], name=f"{name}.point"),
+            helper.make_node("Expand", [f"{name}.point", square], [f"{name}.repeated"], name=f"{name}.repeated"),
+            helper.make_node("Reshape", [f"{name}.repeated", whole], [name], name=f"{name}.whole"),
+        ]
+    )
 
 
 def _fold_shuffle(graph: Graph, transpose: NodeProto) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from seg_node.exporters import Artefact, Source
+from seg_node.exporters import Artefact, Source, Wanted
 from seg_node.networks._deployed import Deployed
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -52,6 +52,7 @@ def write(source: Source, folder: Path, say: Callable[[str], None]) -> list[Arte
         say(f"{source.card.name}: tracing {path.name}")
         opset = write_graph(source, path, confidence)
         about = {"precision": wanted.precision, "opset": opset, "batch": wanted.batch, **border(wanted.target)}
+        about |= strided(wanted)
         artefacts.append(Artefact("_".join(["onnx", *words]), path, about, {}))
     return artefacts
 
@@ -62,11 +63,16 @@ def border(target: str) -> dict[str, Any]:
     return {"layout": "nhwc", "dtype": dtype, "output": "labels", "fused": True}
 
 
+def strided(wanted: Wanted) -> dict[str, Any]:
+    """Return what the card says of labels that are not every pixel's own."""
+    return {"label_stride": wanted.label_stride} if wanted.label_stride > 1 else {}
+
+
 def write_graph(source: Source, path: Path, confidence: bool = False) -> int:
     """Write the network with its normalisation and argmax to ``path``, checked, and return the opset."""
     import onnx
 
-    from seg_node.exporters._lean import lean
+    from seg_node.exporters._lean import label_every, lean
 
     wanted = source.wanted
     deployed = copy.deepcopy(source.deployed)
@@ -77,6 +83,8 @@ def write_graph(source: Source, path: Path, confidence: bool = False) -> int:
         deployed.out = torch.int32
     dtype = torch.float32 if wanted.target == "tx2" else torch.uint8
     model = trace(deployed, torch.zeros((wanted.batch, *source.card.size, 3), dtype=dtype))
+    if wanted.label_stride > 1:
+        label_every(model, wanted.label_stride)
     lean(model, upsampling=wanted.target != "tx2")
     if wanted.target == "tx2":
         from seg_node.exporters import _older_opset

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from seg_node.exporters import Artefact, Source
-from seg_node.exporters.onnx import write_graph
+from seg_node.exporters.onnx import strided, write_graph
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 _KERNELS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData", "MatMul")
@@ -46,7 +46,7 @@ def write(source: Source, folder: Path, say: Callable[[str], None]) -> list[Arte
     model = core.read_model(graph)  # not convert_model: that one sends statistics of its use
     graph.unlink()
     keys = {"precision": wanted.precision, "opset": opset, "batch": wanted.batch}
-    keys |= {"layout": "nhwc", "dtype": "uint8", "output": "labels", "fused": True}
+    keys |= {"layout": "nhwc", "dtype": "uint8", "output": "labels", "fused": True, **strided(wanted)}
     if wanted.precision == "int8":
         path = folder / f"{card.name}.int8.xml"
         model, calibration = quantise.quantise(source, model, images, say)

@@ -13,10 +13,13 @@ onnxruntime = pytest.importorskip("onnxruntime")
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from seg_node import networks  # noqa: E402
+from seg_node import exporters, networks  # noqa: E402
+from seg_node.exporters import Wanted  # noqa: E402
 from seg_node.exporters import onnx as exporter  # noqa: E402
-from seg_node.exporters._lean import UPSAMPLING, lean  # noqa: E402
+from seg_node.exporters._lean import UPSAMPLING, label_every, lean  # noqa: E402
+from seg_node.model_card import load_card  # noqa: E402
 from seg_node.networks._deployed import Deployed  # noqa: E402
+from seg_node.runtimes import load_runtime  # noqa: E402
 
 
 class Head(nn.Module):
@@ -129,3 +132,48 @@ def test_a_graph_for_a_gpu_keeps_its_upsampling(exported: Path) -> None:
     traced = exporter.trace(deployed, torch.zeros((1, 32, 48, 3), dtype=torch.uint8))
     assert "Resize" in kinds(lean(traced, upsampling=False))
     assert "Resize" not in kinds(onnx.load(str(exported / "small.onnx")))
+
+
+def test_labels_of_every_other_pixel() -> None:
+    """Each square has the label of the scores at its middle."""
+    torch.manual_seed(2)
+    head = Head(mode="bilinear", align_corners=False)
+    deployed = Deployed(head, [0.4, 0.5, 0.6], [0.2, 0.3, 0.4], 255.0).eval()
+    deployed.confidence = True
+    for stride in (2, 4):
+        model = lean(label_every(exporter.trace(deployed, torch.zeros((1, 32, 48, 3), dtype=torch.uint8)), stride))
+        onnx.checker.check_model(model, full_check=True)
+        labels, sure = answers(model, (32, 48))
+        images = np.random.default_rng(3).integers(0, 256, (1, 32, 48, 3), dtype=np.uint8)
+        with torch.inference_mode():
+            x = torch.from_numpy(images).permute(0, 3, 1, 2).float() * deployed.gain + deployed.offset
+            scores = functional.interpolate(head.conv(x), scale_factor=4 // stride, mode="bilinear")
+        middle = scores.argmax(1).numpy()
+        assert len(np.unique(middle)) > 2 and labels.shape == sure.shape == (1, 32, 48)
+        assert np.array_equal(labels, middle.repeat(stride, 1).repeat(stride, 2))
+
+
+@pytest.mark.parametrize(
+    "stride, network, why",
+    [
+        (8, Head(mode="bilinear"), "at most 4"),
+        (5, Head(mode="bilinear"), "divide"),
+        (2, Head(mode="nearest"), "does not end with"),
+    ],
+)
+def test_strides_that_cannot_be(stride: int, network: nn.Module, why: str) -> None:
+    deployed = Deployed(network, [0.5] * 3, [0.5] * 3, 255.0).eval()
+    traced = exporter.trace(deployed, torch.zeros((1, 32, 48, 3), dtype=torch.uint8))
+    with pytest.raises(ValueError, match=why):
+        label_every(traced, stride)
+
+
+def test_the_card_says_what_a_stride_costs(exported: Path) -> None:
+    card = load_card(exporters.export(str(exported), "onnx", Wanted(label_stride=2, force=True)))
+    about = card.files["onnx"].notes
+    assert about["label_stride"] == 2 and "miou_lost" in about["parity"] and 0.3 < about["parity"]["agreement"] < 1
+    image = np.random.default_rng(1).integers(0, 256, (1, *card.size, 3), dtype=np.uint8)
+    labels = load_runtime(card, "onnx", "cpu").infer(image).labels
+    assert np.array_equal(labels[:, ::2, ::2].repeat(2, 1).repeat(2, 2), labels)
+    with pytest.raises(ValueError, match="--label-stride is for CPUs"):
+        exporters.export(str(exported), "onnx", Wanted(label_stride=2, precision="int8"))
