@@ -1,8 +1,9 @@
 """The node: wiring between ROS and the pipeline, and no more.
 
-Four threads. The executor's takes messages and leaves the newest of each camera in a slot; the worker's decodes,
-segments and publishes, so that frames are never queued; the loader's loads another model beside the running one; the
-main one waits for signals and publishes diagnostics (``process``), so that all goes on while a model loads.
+Each camera's thread takes its images and leaves the newest in a slot (``receiver``); the worker's decodes, segments
+and publishes, so that frames are never queued; the loader's loads another model beside the running one; the executor's
+does all else that others ask for; the main one waits for signals and publishes diagnostics (``process``), so that all
+goes on while a model loads.
 """
 
 import functools
@@ -244,6 +245,8 @@ class SegmentationNode(LifecycleNode):
         worker, self._worker = self._worker, None
         if worker is None:
             return True
+        for stream in self._streams:
+            stream.pause()
         ended = worker.stop(patience)
         for slot in worker.left():
             self._streams[slot].health.dropped("stopped")

@@ -7,7 +7,6 @@ from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -20,6 +19,7 @@ from seg_node.ros.gaps import Gaps
 from seg_node.ros.health import Condition, Health, Report
 from seg_node.ros.outputs import Outputs
 from seg_node.ros.parameters import Settings
+from seg_node.ros.receiver import NotForTheExecutor, Receiver
 from seg_node.ros.topic_facts import info_qos, is_latched
 from seg_node.ros.transport import advice
 
@@ -28,8 +28,7 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-_PATIENCE = 1.0  # seconds that a cloud at work gets to end
-_TELLS_NUMBERS = hasattr(Subscription, "CallbackType")  # of messages; Humble's rclpy does not
+_PATIENCE = 1.0  # seconds that a thread at work gets to end
 _PIXEL = {"label": 1, "confidence": 1, "overlay": 3, "color": 3}  # bytes that an output sends for each
 _NAMELESS = 1.5  # seconds after which a publisher is reported without its name
 _TRANSPORTS = {
@@ -72,6 +71,8 @@ class Stream:
         self._waits_for_confidence = False
         self._images: Any = None  # subscriptions, while it listens
         self._infos: Any = None
+        self._receiver: Optional[Receiver] = None
+        self._not_for_the_executor = NotForTheExecutor()
         self._reliability = RELIABLE if settings.qos_input_reliability == "reliable" else BEST_EFFORT
         self._offer: Callable[[Arrival], bool] = lambda _: False
         self._due = 0.0
@@ -87,34 +88,57 @@ class Stream:
         self._offer = offer
         self.health.listen()
         self._gaps, self._lost, self._told = Gaps(), 0, 0
-        self._images = self._subscribe()
+        self._subscribe()
         if self.cloud is not None:
             self.cloud.start()
 
     def hush(self) -> None:
         """Take no more images."""
-        for subscription in (self._images, self._infos):
-            if subscription is not None:
-                self._node.destroy_subscription(subscription)
-        self._images = self._infos = self._info = None
+        self._unsubscribe()
+        if self._infos is not None:
+            self._node.destroy_subscription(self._infos)
+        self._infos = self._info = None
         if self.cloud is not None:
             self.cloud.stop(_PATIENCE)
 
-    def _subscribe(self) -> Any:
+    def _subscribe(self) -> None:
         qos = QoSProfile(depth=self.settings.qos_input_depth, reliability=self._reliability)
-
-        take = self._on_image if _TELLS_NUMBERS else lambda msg: self._on_image(msg, {})
 
         def create(events: Any) -> Any:
             return self._node.create_subscription(
-                self._message_type, self.topic, take, qos, event_callbacks=events, raw=True
+                self._message_type,
+                self.topic,
+                _nobody,
+                qos,
+                callback_group=self._not_for_the_executor,
+                event_callbacks=events,
+                raw=True,
             )
 
         try:
-            return create(SubscriptionEventCallbacks(message_lost=self._on_lost, incompatible_qos=self._on_mismatch))
+            events = SubscriptionEventCallbacks(message_lost=self._on_lost, incompatible_qos=self._see_mismatch)
+            self._images = create(events)
         except Exception:  # a middleware that cannot tell
             self._hears_of_losses = False
-            return create(None)
+            self._images = create(None)
+        self._receiver = Receiver(self._images, self._on_image, self._failed_to_receive, self._node.context)
+
+    def pause(self) -> None:
+        """Take no more images for now, from whatever thread; ``hush`` follows in the executor's, or the end."""
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.stop(_PATIENCE)
+
+    def _unsubscribe(self) -> None:
+        self.pause()
+        images, self._images = self._images, None
+        if images is not None:
+            self._node.destroy_subscription(images)
+
+    def _failed_to_receive(self, error: Exception) -> None:
+        text = "receiving {}: {}: {}".format(self.topic, type(error).__name__, error)
+        self.health.error(text)
+        self._node.get_logger().warning(text, throttle_duration_sec=5.0)
 
     def _on_image(self, serialized: bytes, about: Dict[str, Any]) -> None:
         now = time.monotonic()
@@ -136,7 +160,14 @@ class Stream:
             self.health.dropped("max_rate")
         elif self._offer(Arrival(msg, now)):
             self.health.dropped("newer_frame")
-        self._follow_info()
+        if self.outputs.info_wanted() != (self._infos is not None):
+            self._soon(self._follow_info)
+
+    def _soon(self, work: Callable[[], None]) -> None:
+        """Call it in the executor's thread, which goes through what a node has and must not see it change."""
+        executor = self._node.executor
+        if executor is not None:
+            executor.create_task(work)
 
     def _is_due(self, now: float, period: float) -> bool:
         """Keep to ``period`` on average: a camera of 30 Hz at max_rate 20 must not come out at 15."""
@@ -147,7 +178,7 @@ class Stream:
 
     def _follow_info(self) -> None:
         """Subscribe to camera_info while ours is wanted: taking it costs as much as taking an image."""
-        wanted = self.outputs.info_wanted()
+        wanted = self.outputs.info_wanted() and self._images is not None
         if wanted and self._infos is None:
             qos = info_qos(is_latched(self._node, self._info_topic))
             self._infos = self._node.create_subscription(CameraInfo, self._info_topic, self._on_info, qos)
@@ -179,13 +210,16 @@ class Stream:
         self.health.replaced = max(0, self._gaps.missing - lost)
         return self.health.report(self.why_silent)
 
-    def _on_mismatch(self, event: Any) -> None:
+    def _see_mismatch(self, event: Any) -> None:
+        self._soon(self._on_mismatch)
+
+    def _on_mismatch(self) -> None:
         """A camera offers less than was asked for: ask for less, since its images are wanted all the same."""
         text = "{} does not offer what qos_input_reliability {} asks for".format("{}", self._reliability.name.lower())
         if self._reliability == RELIABLE and self._images is not None:
             self._reliability = BEST_EFFORT
-            self._node.destroy_subscription(self._images)
-            self._images = self._subscribe()
+            self._unsubscribe()
+            self._subscribe()
             text += "; subscribed as best_effort instead"
         end = time.monotonic() + _NAMELESS
 
@@ -252,6 +286,10 @@ class Stream:
         if self.cloud is not None:
             self.cloud.publish(frame, result, header)
         self.health.painted(self.outputs.pictures(frame, result, header))
+
+
+def _nobody(serialized: bytes) -> None:
+    """The callback of a subscription that the executor leaves alone."""
 
 
 def _header(seconds: int, nanoseconds: int, frame_id: str) -> Header:
