@@ -5,7 +5,7 @@ Views of a message's data where its layout allows, copies only where pixels must
 
 import array
 import struct
-from typing import Any, Callable, NamedTuple, Tuple
+from typing import Any, Callable, NamedTuple, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -22,25 +22,31 @@ class MessageError(ValueError):
 
 class _Encoding(NamedTuple):
     pixel: int  # bytes a pixel takes in a row
-    decode: Callable[[np.ndarray, Any], np.ndarray]  # (rows uint8 (R, step), message) -> uint8 (H, W, 3)
+    # (rows uint8 (R, step), message, what may be overwritten or None) -> uint8 (H, W, 3)
+    decode: Callable[[np.ndarray, Any, Optional[np.ndarray]], np.ndarray]
     channels: str = "bgr"  # of what decode returns
 
 
-def to_frame(msg: Any) -> Frame:
+def to_frame(msg: Any, out: Optional[np.ndarray] = None) -> Frame:
     """Read a sensor_msgs/Image; ``step`` padding and, for 16 bits, ``is_bigendian`` are honoured.
 
-    rgb8 and bgr8 come back as views of the message's data. Raises MessageError.
+    rgb8 and bgr8 come back as views of the message's data; others are written into ``out``, uint8 (H, W, 3), where it
+    has their size. Raises MessageError.
     """
     encoding = ENCODINGS.get(msg.encoding)
     if encoding is None:
         known = ", ".join(sorted(ENCODINGS))
         raise MessageError("unknown encoding '{}'; known are {}".format(msg.encoding, known))
-    image = encoding.decode(_rows(msg, encoding), msg)
+    image = encoding.decode(_rows(msg, encoding), msg, out)
     return Frame(image, encoding.channels)
 
 
-def compressed_to_frame(msg: Any) -> Frame:
-    """Read a sensor_msgs/CompressedImage, JPEG or PNG. Raises MessageError."""
+def compressed_to_frame(msg: Any, out: Optional[np.ndarray] = None) -> Frame:
+    """Read a sensor_msgs/CompressedImage, JPEG or PNG. Raises MessageError.
+
+    ``out`` is as in ``to_frame``, but OpenCV decodes into memory of its own.
+    """
+    del out
     if "compressedDepth" in msg.format:
         raise MessageError("format '{}' is depth, not a camera image".format(msg.format))
     data = np.frombuffer(msg.data, np.uint8) if len(msg.data) else np.empty(0, np.uint8)
@@ -142,16 +148,16 @@ def _pixels(rows: np.ndarray, msg: Any, count: int) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(rows, shape, (msg.step, count, 1))
 
 
-def _three(rows: np.ndarray, msg: Any) -> np.ndarray:
+def _three(rows: np.ndarray, msg: Any, out: Optional[np.ndarray]) -> np.ndarray:
     return _pixels(rows, msg, 3)
 
 
-def _rgba(rows: np.ndarray, msg: Any) -> np.ndarray:
-    return cv2.cvtColor(_pixels(rows, msg, 4), cv2.COLOR_RGBA2BGR)
+def _rgba(rows: np.ndarray, msg: Any, out: Optional[np.ndarray]) -> np.ndarray:
+    return cv2.cvtColor(_pixels(rows, msg, 4), cv2.COLOR_RGBA2BGR, dst=out)
 
 
-def _bgra(rows: np.ndarray, msg: Any) -> np.ndarray:
-    return cv2.cvtColor(_pixels(rows, msg, 4), cv2.COLOR_BGRA2BGR)
+def _bgra(rows: np.ndarray, msg: Any, out: Optional[np.ndarray]) -> np.ndarray:
+    return cv2.cvtColor(_pixels(rows, msg, 4), cv2.COLOR_BGRA2BGR, dst=out)
 
 
 def _plane8(rows: np.ndarray, msg: Any) -> np.ndarray:
@@ -163,55 +169,56 @@ def _plane16(rows: np.ndarray, msg: Any) -> np.ndarray:
     return np.ascontiguousarray(_pixels(rows, msg, 2)[:, :, 0 if msg.is_bigendian else 1])
 
 
-def _mono8(rows: np.ndarray, msg: Any) -> np.ndarray:
-    return cv2.cvtColor(_plane8(rows, msg), cv2.COLOR_GRAY2BGR)
+def _mono8(rows: np.ndarray, msg: Any, out: Optional[np.ndarray]) -> np.ndarray:
+    return cv2.cvtColor(_plane8(rows, msg), cv2.COLOR_GRAY2BGR, dst=out)
 
 
-def _mono16(rows: np.ndarray, msg: Any) -> np.ndarray:
-    return cv2.cvtColor(_plane16(rows, msg), cv2.COLOR_GRAY2BGR)
+def _mono16(rows: np.ndarray, msg: Any, out: Optional[np.ndarray]) -> np.ndarray:
+    return cv2.cvtColor(_plane16(rows, msg), cv2.COLOR_GRAY2BGR, dst=out)
 
 
-def _yuv422(rows: np.ndarray, msg: Any, code: int, chroma: int) -> np.ndarray:
+def _yuv422(rows: np.ndarray, msg: Any, out: Optional[np.ndarray], code: int, chroma: int) -> np.ndarray:
     """Four bytes hold two pixels that share U and V; ``chroma``: which of a pixel's two bytes is U or V."""
     pixels = _pixels(rows, msg, 2)
     if msg.width % 2 == 0:
-        return cv2.cvtColor(pixels, code)
+        return cv2.cvtColor(pixels, code, dst=out)
     # The last pixel of an odd width has its U but not its V: take its left neighbour's, or neutral.
     pixels = cv2.copyMakeBorder(pixels, 0, 0, 0, 1, cv2.BORDER_REPLICATE)
     pixels[:, -1, chroma] = pixels[:, -3, chroma] if msg.width > 1 else 128
     return cv2.cvtColor(pixels, code)[:, : msg.width]
 
 
-def _uyvy(rows: np.ndarray, msg: Any) -> np.ndarray:
-    return _yuv422(rows, msg, cv2.COLOR_YUV2BGR_UYVY, 0)
+def _uyvy(rows: np.ndarray, msg: Any, out: Optional[np.ndarray]) -> np.ndarray:
+    return _yuv422(rows, msg, out, cv2.COLOR_YUV2BGR_UYVY, 0)
 
 
-def _yuyv(rows: np.ndarray, msg: Any) -> np.ndarray:
-    return _yuv422(rows, msg, cv2.COLOR_YUV2BGR_YUY2, 1)
+def _yuyv(rows: np.ndarray, msg: Any, out: Optional[np.ndarray]) -> np.ndarray:
+    return _yuv422(rows, msg, out, cv2.COLOR_YUV2BGR_YUY2, 1)
 
 
-def _two_planes(rows: np.ndarray, msg: Any, code: int) -> np.ndarray:
+def _two_planes(rows: np.ndarray, msg: Any, out: Optional[np.ndarray], code: int) -> np.ndarray:
     height, width = msg.height, msg.width
     half = ((height + 1) // 2, (width + 1) // 2)
     luma, chroma = rows[:height, :width], rows[height:]
     chroma = np.lib.stride_tricks.as_strided(chroma, half + (2,), (msg.step, 2, 1))
     if height % 2 or width % 2:
         luma = cv2.copyMakeBorder(luma, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-    return cv2.cvtColorTwoPlane(luma, chroma, code)[:height, :width]
+    image = cv2.cvtColorTwoPlane(luma, chroma, code, dst=out)
+    return image if image.shape[:2] == (height, width) else image[:height, :width]
 
 
-def _nv12(rows: np.ndarray, msg: Any) -> np.ndarray:
-    return _two_planes(rows, msg, cv2.COLOR_YUV2BGR_NV12)
+def _nv12(rows: np.ndarray, msg: Any, out: Optional[np.ndarray]) -> np.ndarray:
+    return _two_planes(rows, msg, out, cv2.COLOR_YUV2BGR_NV12)
 
 
-def _nv21(rows: np.ndarray, msg: Any) -> np.ndarray:
-    return _two_planes(rows, msg, cv2.COLOR_YUV2BGR_NV21)
+def _nv21(rows: np.ndarray, msg: Any, out: Optional[np.ndarray]) -> np.ndarray:
+    return _two_planes(rows, msg, out, cv2.COLOR_YUV2BGR_NV21)
 
 
-def _bayer(code: int, plane: Callable[[np.ndarray, Any], np.ndarray]) -> Callable[[np.ndarray, Any], np.ndarray]:
-    def decode(rows: np.ndarray, msg: Any) -> np.ndarray:
+def _bayer(code: int, plane: Callable[[np.ndarray, Any], np.ndarray]) -> Callable:
+    def decode(rows: np.ndarray, msg: Any, out: Optional[np.ndarray]) -> np.ndarray:
         small = msg.height < 3 or msg.width < 3  # too small to have all three colours around a pixel
-        return cv2.cvtColor(plane(rows, msg), cv2.COLOR_GRAY2BGR if small else code)
+        return cv2.cvtColor(plane(rows, msg), cv2.COLOR_GRAY2BGR if small else code, dst=out)
 
     return decode
 

@@ -3,6 +3,7 @@
 import time
 from typing import Any, Callable, Dict, List, Optional
 
+import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -59,7 +60,8 @@ class Stream:
         self.health = Health(condition)
         self.outputs = Outputs(node, "~/" + prefix, settings)
         compressed = settings.transport == "compressed"
-        self._message_type, self._read, self.decode = _TRANSPORTS[settings.transport]
+        self._message_type, self._read, self._to_frame = _TRANSPORTS[settings.transport]
+        self._decoded: Optional[np.ndarray] = None  # the last frame's pixels, where they are not the message's
         image = node.resolve_topic_name(prefix + "image")
         # As image_transport does: remap `image`, and its companions follow.
         self.topic = image + ("/compressed" if compressed else "")
@@ -255,6 +257,13 @@ class Stream:
         return infos
 
     # Out
+
+    def decode(self, msg: Any) -> Frame:
+        """Return a message's image; its pixels may be overwritten by the next call. Raises MessageError."""
+        frame = self._to_frame(msg, self._decoded)
+        if frame.image.base is None:
+            self._decoded = frame.image
+        return frame
 
     def wants_confidence(self) -> bool:
         """Return whether somebody waits for it, in an image or in a cloud."""
