@@ -78,6 +78,15 @@ def test_an_image_that_is_a_view_with_gaps(runtime: Runtime) -> None:
     assert np.array_equal(truth, runtime.infer(padded[:, :, :-5]).labels)
 
 
+@pytest.mark.filterwarnings("error")
+def test_images_may_be_read_only(runtime: Runtime) -> None:
+    """A frame that fits as it is lies in the message that it came with."""
+    given = images(runtime.card, 1)
+    expected = runtime.infer(given).labels.copy()
+    given.flags.writeable = False
+    assert np.array_equal(runtime.infer(given).labels, expected)
+
+
 @pytest.mark.parametrize(
     "wrong, error, says",
     [

@@ -30,7 +30,7 @@ class TorchRuntime(Runtime):
         kind = self.device.split(":")[0]
         self._network.confidence = self.wants_confidence
         with torch.inference_mode(), torch.autocast(kind, dtype=half or torch.bfloat16, enabled=half is not None):
-            labels = self._network(torch.from_numpy(np.ascontiguousarray(images)).to(self.device))
+            labels = self._network(torch.from_numpy(np.require(images, requirements=["C", "W"])).to(self.device))
         if self.wants_confidence:
             return Prediction(labels[0].cpu().numpy(), labels[1].cpu().numpy())
         return Prediction(labels.cpu().numpy())
@@ -40,7 +40,7 @@ class TorchRuntime(Runtime):
         import torch
 
         with torch.inference_mode():
-            logits = self._network.logits(torch.from_numpy(np.ascontiguousarray(images)).to(self.device))
+            logits = self._network.logits(torch.from_numpy(np.require(images, requirements=["C", "W"])).to(self.device))
         return np.asarray(logits.float().cpu().numpy())
 
     def close(self) -> None:
