@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_count,
         default=1,
         metavar="N",
-        help="label every Nth pixel and repeat it: faster on a CPU, and the card says what it costs (2 costs little)",
+        help="label every Nth pixel and repeat it: a little faster on a CPU; the card says what it costs",
     )
     add("--confidence", action="store_true", help="a second file too, which gives the confidence: for ~/confidence")
     add("--calibrate", type=Path, metavar="DIR", help="data set or folder of real images, for int8")

@@ -148,15 +148,16 @@ def _repeat(graph: Graph, name: str, count: int, size: list[int], stride: int) -
     """Make the output ``name``, labels (N, h, w), stride times as large, each repeated over its square."""
     made = graph.makers[name]
     made.output[0] = f"{name}.each"
-    sides = [count, size[0], 1, size[1], 1]
-    apart = graph.constant(f"{name}.apart", np.array(sides, np.int64))
-    square = graph.constant(f"{name}.square", np.array([count, size[0], stride, size[1], stride], np.int64))
-    whole = graph.constant(f"{name}.whole", np.array([count, size[0] * stride, size[1] * stride], np.int64))
+    apart = graph.constant(f"{name}.apart", np.array([count, *size, 1], np.int64))
+    wide = graph.constant(f"{name}.wide", np.array([count, *size, stride], np.int64))
+    rows = graph.constant(f"{name}.rows", np.array([count, size[0], size[1] * stride], np.int64))
+    each = graph.constant(f"{name}.times", np.arange(size[0] * stride, dtype=np.int64) // stride)
     graph.proto.node.extend(
         [
             helper.make_node("Reshape", [f"{name}.each", apart], [f"{name}.point"], name=f"{name}.point"),
-            helper.make_node("Expand", [f"{name}.point", square], [f"{name}.repeated"], name=f"{name}.repeated"),
-            helper.make_node("Reshape", [f"{name}.repeated", whole], [name], name=f"{name}.whole"),
+            helper.make_node("Expand", [f"{name}.point", wide], [f"{name}.wider"], name=f"{name}.wider"),
+            helper.make_node("Reshape", [f"{name}.wider", rows], [f"{name}.row"], name=f"{name}.row"),
+            helper.make_node("Gather", [f"{name}.row", each], [name], name=f"{name}.tall", axis=1),
         ]
     )
 
