@@ -78,8 +78,8 @@ QUICK = FULL._replace(
 )
 TINY = QUICK._replace(
     name="tiny",
-    frames=6,
-    rounds=2,
+    frames=3,
+    rounds=1,
     cameras=((48, 64),),
     rates=(20.0,),
     many=(2,),

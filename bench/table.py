@@ -91,6 +91,7 @@ def show(rows: Iterable[Row]) -> None:
     table = Table("", "value", "", "baseline", "ratio", "goal", "", box=None, pad_edge=False)
     for column in (1, 3, 4):
         table.columns[column].justify = "right"
+    table.columns[2].max_width = 44  # a unit, or a reason
     last = ""
     for each in rows:
         if each["item"] != last:

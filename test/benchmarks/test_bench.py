@@ -30,7 +30,7 @@ def test_both_nodes_are_measured_over_dds(exported: Path, tmp_path: Path) -> Non
     words = ["node", "tutorial", "--tiny", "--json", "--model", str(exported), "--out", str(tmp_path)]
     environment = {k: v for k, v in os.environ.items() if k not in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE")}
     done = subprocess.run(
-        [sys.executable, "-m", "bench", *words], cwd=ROOT, env=environment, text=True, capture_output=True, timeout=240
+        [sys.executable, "-m", "bench", *words], cwd=ROOT, env=environment, text=True, capture_output=True, timeout=500
     )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
