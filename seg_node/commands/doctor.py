@@ -7,8 +7,8 @@ example:
   seg-node doctor --json | jq 'select(.level != "ok")'
 
 Run it in the shell that starts the cameras: their Fast DDS settings are looked at. Live image topics are listened to
-for two seconds (--listen), as a further subscriber. It changes no setting. An error loses images or keeps something from
-working, and makes the exit code 1; a warning costs time. With a robot's Python: python3 -m seg_node.ros.doctor
+for two seconds (--listen), as a further subscriber. It changes no setting. An error loses images or keeps something
+from working, and makes the exit code 1; a warning costs time. With a robot's Python: python3 -m seg_node.ros.doctor
 """
 
 import argparse
