@@ -63,14 +63,16 @@ class Explainer:
         height = self._images.shape[1]
         maps = [layer for layer in self.layers if layer.size[0] * _COARSEST > height and min(layer.size) > 1]
         features = [layer for layer in maps if layer.channels > self.classes] or maps
-        features = [layer for layer in features if not self._enlarged(layer)] or features
+        features = [layer for layer in features if not self._decodes(layer)] or features
         if not features:
             raise ValueError("no layer of this network gives a map; name one with --layer")
         coarsest = min(layer.size for layer in features)
         return [layer for layer in features if layer.size == coarsest][-1].name
 
-    def _enlarged(self, layer: Layer) -> bool:
-        """Tell whether this is a part of a module that gives a larger map: of a decoder."""
+    def _decodes(self, layer: Layer) -> bool:
+        """Tell whether this is a part of a module named so, or of one that gives a larger map."""
+        if "decoder" in layer.name.split("."):
+            return True
         above = [known for known in self.layers if layer.name.startswith(known.name + ".")]
         return any(known.size > layer.size for known in above)
 

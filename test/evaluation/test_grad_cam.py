@@ -113,6 +113,7 @@ def test_maps_of_the_classes_are_the_networks(card, image, monkeypatch) -> None:
         ("rdsnet", "encoder", (6, 8)),
         ("espnet", "encoder.mix3", (6, 8)),
         ("erfnet", None, (6, 8)),
+        ("segnet", "encoder.4", (3, 4)),
     ],
 )
 def test_the_default_layer_is_where_the_encoder_ends(write_card, image, monkeypatch, name, layer, size) -> None:
