@@ -1,6 +1,7 @@
 """Train a network by a recipe; goes on by itself where an earlier run of the same folder stopped.
 
 examples:
+  seg-node train --list
   seg-node train rdsnet_camvid --data CamVid --out runs/rdsnet
   seg-node train modern_camvid --data CamVid --out runs/mine network.name=espnet epochs=20 optimizer.lr=0.001
   seg-node train modern_camvid --data CamVid --out runs/two --devices 2            # two GPUs, or CPU processes
@@ -14,14 +15,25 @@ epoch and no more: the same command goes on after the last whole one. `seg-node 
 """
 
 import argparse
-import os
 from pathlib import Path
+
+from seg_node.share import cache_folder
+
+
+class _List(argparse.Action):
+    """Prints every recipe and what it gives back, and ends, as --help does."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from seg_node.training.recipe import names, summary
+
+        wide = max(map(len, names()))
+        print("\n".join(f"{name:<{wide}}  {summary(name)}" for name in names()))
+        parser.exit()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from seg_node.training.recipe import names
-
-    parser.add_argument("recipe", help=f"{', '.join(names())}, or a .yaml file")
+    parser.add_argument("recipe", help="a recipe's name (--list has them), or a .yaml file")
+    parser.add_argument("--list", action=_List, nargs=0, help="list the recipes and do nothing else")
     parser.add_argument("--data", type=Path, help="the data set's folder")
     parser.add_argument(
         "--out", type=Path, required=True, help="where to write; an unfinished training there is gone on with"
@@ -35,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cache",
         type=Path,
-        default=Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seg_node",
+        default=cache_folder(),
         help="where images of a large data set are kept decoded and resized (default %(default)s)",
     )
     parser.add_argument("changes", nargs="*", metavar="key=value", help="changes to the recipe")
@@ -47,9 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
     recipe = load_recipe(arguments.recipe, tuple(arguments.changes))
     if arguments.devices != "auto" and not arguments.devices.isdecimal():
         raise ValueError(f"--devices is {arguments.devices}; must be a number, or auto")
-    from seg_node.training.loop import Cluster, train
+    from seg_node.training.loop import Cluster, is_first, train
 
     cluster = Cluster(arguments.devices, arguments.num_nodes, arguments.accelerator)
     out = train(recipe, arguments.data, arguments.out, arguments.workers, cluster, arguments.cache)
-    print(f"trained: {out}; next: seg-node evaluate {out}, seg-node export {out} --to onnx")
+    if is_first() and recipe.task == "classification":
+        print(f"trained: {out}; a recipe may begin with it: start={out}")
+    elif is_first():
+        print(f"trained: {out}; next: seg-node evaluate {out}, seg-node export {out} --to onnx")
     return 0

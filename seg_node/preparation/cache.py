@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from seg_node import datasets
 from seg_node.datasets import Sample, Split
 
 Fit = Callable[[np.ndarray, np.ndarray, tuple[int, int]], tuple[np.ndarray, np.ndarray]]
@@ -51,6 +52,9 @@ class CachedSplit:
         self._known[index] = True
         name = bytes(self._names[index]).decode("utf-8", "ignore")
         return Sample(np.array(self._images[index]), np.array(self._labels[index]), name)
+
+    def fingerprint(self, times: bool = False) -> str:
+        return datasets.fingerprint(self._split, times)
 
     @property
     def kept(self) -> int:

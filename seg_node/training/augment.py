@@ -66,7 +66,7 @@ def cut_out(image: np.ndarray, how: Augment, size: tuple[int, int], rng: np.rand
     part = resize(np.ascontiguousarray(image[top : top + h, left : left + w]), size)
     if how.flip and rng.random() < 0.5:
         part = np.ascontiguousarray(part[:, ::-1])
-    return light(part, how, rng)
+    return part
 
 
 def middle(image: np.ndarray, shorter_side: int, size: tuple[int, int]) -> np.ndarray:

@@ -1,8 +1,8 @@
 """What a training writes: checkpoints that are whole or absent, weights alone, and how they came to be."""
 
-import hashlib
 import os
 import platform
+import shutil
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -58,23 +58,13 @@ def save_weights(state: Mapping[str, torch.Tensor], path: Path) -> None:
     os.replace(partial, path)
 
 
-def fingerprint(data: Path | None) -> str:
-    """Return a digest of the names and sizes of all files under ``data``; "none" without a folder."""
-    if data is None:
-        return "none"
-    digest = hashlib.sha256()
-    for path in sorted(p for p in Path(data).rglob("*") if p.is_file()):
-        digest.update(f"{path.relative_to(data)}\0{path.stat().st_size}\n".encode())
-    return digest.hexdigest()
-
-
-def provenance(recipe: Recipe, data: Path | None) -> dict[str, Any]:
-    """Return what is needed to repeat a training, as plain values."""
+def provenance(recipe: Recipe, data: str) -> dict[str, Any]:
+    """Return what is needed to repeat a training, as plain values. ``data``: its fingerprint."""
     return {
         "recipe": recipe.name,
         "seed": recipe.seed,
         "commit": commit(),
-        "data_fingerprint": fingerprint(data),
+        "data_fingerprint": data,
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in ("torch", "lightning", "numpy")},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores"
@@ -124,9 +114,38 @@ def publish(folder: Path, recipe: Recipe, about: Mapping[str, Any]) -> None:
     best = next((float(s["best_model_score"]) for s in kept["callbacks"].values() if s.get("best_model_score")), None)
     if best is not None:
         about["best_score"] = best
-    write_run(folder, about)
     if recipe.task == "segmentation":
         write_card(folder / CARD_NAME, _card(folder, recipe, about))
+    write_run(folder, about)  # the last: see is_finished
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether all that ``publish`` writes is there: a kill in the middle of it leaves weights without a card."""
+    try:
+        return "kept_epoch" in read_table(folder / RUN)
+    except FileNotFoundError:
+        return False
+
+
+def lift(stage: Path, out: Path, recipe: Recipe) -> None:
+    """Make ``out`` the model that the last stage of ``recipe`` trained, unless it is that model already.
+
+    Its card is the stage's under the folder's and the recipe's own name, with the hours of all stages.
+    """
+    if not (out / WEIGHTS).exists() or sha256(out / WEIGHTS) != sha256(stage / WEIGHTS):
+        shutil.copyfile(stage / WEIGHTS, out / f"{WEIGHTS}.partial")
+        os.replace(out / f"{WEIGHTS}.partial", out / WEIGHTS)
+        (out / CARD_NAME).unlink(missing_ok=True)  # of other weights
+        (out / RUN).unlink(missing_ok=True)
+    if is_finished(out):
+        return
+    (out / "recipe.yaml").write_text(recipe.as_text(), encoding="utf-8")
+    hours = sum(read_table(out / each.name / RUN)["hours"] for each in recipe.stages)
+    own = {"recipe": recipe.name, "stages": [each.name for each in recipe.stages], "hours": round(hours, 2)}
+    if (stage / CARD_NAME).exists():
+        card = read_table(stage / CARD_NAME)
+        write_card(out / CARD_NAME, {**card, "name": out.resolve().name, "training": {**card["training"], **own}})
+    write_run(out, {**read_table(stage / RUN), **own})
 
 
 def _card(folder: Path, recipe: Recipe, about: Mapping[str, Any]) -> dict[str, Any]:

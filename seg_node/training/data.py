@@ -4,6 +4,7 @@ What is drawn and how it is augmented follows from (seed, epoch, place) alone, s
 uninterrupted one would have seen, and several processes together see what one would.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -45,6 +46,9 @@ class Mapped:
             if self._keep:
                 self._samples[index] = sample
         return sample
+
+    def fingerprint(self, times: bool = False) -> str:
+        return fingerprint(self._split, times)
 
 
 def open_source(source: Source, recipe: Recipe, data: Path | None, cache: Path | None = None) -> Split:
@@ -117,45 +121,47 @@ class ClassifiedSamples(TrainingSamples):
         size = self._input.size
         if self._how is None:
             return middle(image, self._input.shorter_side or min(size), size), label
-        return light(cut_out(image, self._how, size, rng), self._how, rng), label
+        return cut_out(image, self._how, size, rng), label
+
+
+def steps_per_epoch(splits: Sequence[Split], recipe: Recipe) -> int:
+    """Return how many batches an epoch has: the last short one is dropped, but one there is."""
+    drawn = sum(source.per_epoch or len(split) for source, split in zip(recipe.train, splits, strict=True))
+    return max(drawn // recipe.batch_size, 1)
 
 
 class EpochSampler(Sampler):  # type: ignore[type-arg]
     """One process's places of one epoch, shuffled; the last short batch is dropped.
 
-    Of every batch, process ``rank`` of ``world`` takes each ``world``-th. Asks for the epoch when iterated, and has no
-    ``set_epoch``: Lightning calls that too late when it resumes.
+    Of every batch, process ``rank`` of ``world`` takes each ``world``-th. Which epoch it is follows from the steps
+    done, asked for when iterated: loader processes draw before Lightning, when it resumes, has counted its epochs.
     """
 
     def __init__(
         self,
         splits: Sequence[Split],
         recipe: Recipe,
-        epoch: Callable[[], int],
+        steps_done: Callable[[], int],
         rank: int = 0,
         world: int = 1,
     ) -> None:
         if recipe.batch_size % world:
             raise ValueError(f"batch_size {recipe.batch_size} cannot be shared by {world} processes: choose a multiple")
-        self._splits, self._recipe, self._epoch = splits, recipe, epoch
-        self._rank, self._world = rank, world
+        self._splits, self._recipe, self._steps_done = splits, recipe, steps_done
+        self._steps, self._rank, self._world = steps_per_epoch(splits, recipe), rank, world
 
     def __len__(self) -> int:
-        return self._total() // self._world
-
-    def _total(self) -> int:
-        drawn = sum(s.per_epoch or len(split) for s, split in zip(self._recipe.train, self._splits, strict=True))
-        return max(drawn // self._recipe.batch_size, 1) * self._recipe.batch_size
+        return self._steps * self._recipe.batch_size // self._world
 
     def __iter__(self) -> Iterator[Place]:
-        epoch = self._epoch()
+        epoch = self._steps_done() // self._steps
         rng = np.random.default_rng((self._recipe.seed, epoch))
         places: list[Place] = []
         for number, (source, split) in enumerate(zip(self._recipe.train, self._splits, strict=True)):
             count = source.per_epoch or len(split)
             order = np.concatenate([rng.permutation(len(split)) for _ in range(-(-count // len(split)))])[:count]
             places += [(epoch, number, int(index)) for index in order]
-        order = np.resize(rng.permutation(len(places)), self._total())
+        order = np.resize(rng.permutation(len(places)), self._steps * self._recipe.batch_size)
         return iter([places[i] for i in order[self._rank :: self._world]])
 
 
@@ -169,6 +175,21 @@ class Data(pl.LightningDataModule):
         self.validation = open_source(recipe.validate, recipe, folder, cache)
         self._samples = ClassifiedSamples if recipe.task == "classification" else TrainingSamples
 
+    def fingerprint(self) -> str:
+        """Return a hash of the names and sizes of the files that are trained on and validated on."""
+        known = hashlib.sha256()
+        for source, split in zip(
+            (*self.recipe.train, self.recipe.validate), (*self.splits, self.validation), strict=True
+        ):
+            known.update(f"{source.dataset} {source.split} {fingerprint(split)}\n".encode())
+        return known.hexdigest()
+
+    @property
+    def steps(self) -> int:
+        """How many steps the whole training has."""
+        of_epochs = self.recipe.epochs * steps_per_epoch(self.splits, self.recipe)
+        return min(of_epochs, self.recipe.steps or of_epochs)
+
     @property
     def classes(self) -> int:
         if self.recipe.task == "classification":
@@ -179,13 +200,15 @@ class Data(pl.LightningDataModule):
         trainer = self.trainer
         assert trainer is not None
         world = trainer.world_size
-        sampler = EpochSampler(self.splits, self.recipe, lambda: trainer.current_epoch, trainer.global_rank, world)
+        sampler = EpochSampler(self.splits, self.recipe, lambda: trainer.global_step, trainer.global_rank, world)
         samples = self._samples(self.splits, self.recipe, train=True)
         return self._loader(samples, self.recipe.batch_size // world, sampler, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
-        count = self.recipe.validate.per_epoch or len(self.validation)
+        count = min(self.recipe.validate.per_epoch or len(self.validation), len(self.validation))
+        if count < self.trainer.world_size:
+            raise ValueError(f"{count} validation samples cannot be shared by {self.trainer.world_size} processes")
         places = [(0, 0, index) for index in range(count)][self.trainer.global_rank :: self.trainer.world_size]
         samples = self._samples([self.validation], self.recipe, train=False)
         return self._loader(samples, min(self.recipe.batch_size, 4), places)

@@ -22,7 +22,6 @@ class GradualGrouping(Callback):
         self.alpha = alpha
 
     def on_train_batch_start(self, trainer: pl.Trainer, task: pl.LightningModule, batch: Any, index: int) -> None:
-        steps = int(trainer.estimated_stepping_batches)
-        alpha = alpha_at(trainer.global_step, steps, self.alpha)
+        alpha = alpha_at(trainer.global_step, task.steps(), self.alpha)  # type: ignore[operator]
         set_alpha(task.network, alpha)  # type: ignore[arg-type]
         task.log("alpha", alpha)

@@ -6,7 +6,6 @@ together: each takes its share of every batch.
 
 import logging
 import os
-import shutil
 import sys
 import warnings
 from dataclasses import dataclass, fields
@@ -20,7 +19,6 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, LearningRa
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from seg_node.model_card import CARD_NAME
 from seg_node.training import checkpoint, start
 from seg_node.training.data import Data
 from seg_node.training.gradual_grouping import GradualGrouping
@@ -57,6 +55,26 @@ class Cluster:
         }
 
 
+class StopAfter(Callback):
+    """Ends the training after so many steps, in the middle of an epoch, which is then scored and saved as any other.
+
+    Lightning's own max_steps does not score it, and does not go on from the end of an epoch.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+
+    def on_train_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        trainer.should_stop = trainer.global_step >= self._steps
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, task: pl.LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
+        if trainer.global_step >= self._steps:
+            trainer.should_stop = True
+            trainer.check_val_every_n_epoch = 1
+
+
 def train(
     recipe: Recipe,
     data: Path | None,
@@ -81,13 +99,15 @@ def train(
     if not recipe.stages:
         _train(recipe, Data(recipe, data, workers, cache), out, cluster, None)
         return out
+    if (out / "recipe.yaml").exists():
+        _check_same(recipe, out / "recipe.yaml")
     before: Path | None = None
     for number, stage in enumerate(recipe.stages, 1):
         _say(f"stage {number}/{len(recipe.stages)}: {stage.name}")
         _train(stage, Data(stage, data, workers, cache), out / stage.name, cluster, before)
         before = out / stage.name / checkpoint.WEIGHTS
-    if _first():
-        _lift(recipe, out)
+    if is_first():
+        checkpoint.lift(out / recipe.stages[-1].name, out, recipe)
     return out
 
 
@@ -95,7 +115,9 @@ def _train(recipe: Recipe, samples: Data, out: Path, cluster: Cluster, before: P
     """Train one stage, or a recipe without stages; ``before``: weights of the stage before."""
     out.mkdir(parents=True, exist_ok=True)
     last = out / "last.ckpt"
-    about = checkpoint.provenance(recipe, samples.folder)
+    about = checkpoint.provenance(recipe, samples.fingerprint())
+    if not last.exists() and (out / checkpoint.WEIGHTS).exists():
+        raise ValueError(f"{out}: holds a model, and no last.ckpt to go on from; choose another --out, or delete it")
     if last.exists():
         _check_same(recipe, out / "recipe.yaml")
         about = checkpoint.go_on(out, about)
@@ -103,12 +125,12 @@ def _train(recipe: Recipe, samples: Data, out: Path, cluster: Cluster, before: P
     task = _task(recipe, samples, out)
     if not last.exists():
         _begin(task, recipe, before)
-        if _first():
+        if is_first():
             checkpoint.write_provenance(out, recipe, about)
 
     record = RunRecord(out, about)
     trainer = _trainer(recipe, out, [EpochLine(out, task.monitor), record], task.monitor, cluster)
-    finished = (out / checkpoint.WEIGHTS).exists()
+    finished = checkpoint.is_finished(out)
     try:
         trainer.fit(task, samples, ckpt_path=last if last.exists() else None, weights_only=True)
     except SystemExit:  # how Lightning ends after Ctrl-C
@@ -141,7 +163,8 @@ def _begin(task: Task, recipe: Recipe, before: Path | None) -> None:
 def _check_same(recipe: Recipe, written: Path) -> None:
     """Raise ValueError where ``written``, the recipe of an earlier run of the folder, is not ``recipe``."""
     earlier = load_recipe(written)
-    changed = [f.name for f in fields(Recipe) if getattr(earlier, f.name) != getattr(recipe, f.name)]
+    one, other = earlier.without_words(), recipe.without_words()
+    changed = [f.name for f in fields(Recipe) if getattr(one, f.name) != getattr(other, f.name)]
     if changed:
         raise ValueError(
             f"{written.parent}: holds a training of another recipe (other {', '.join(changed)}); choose another --out, "
@@ -158,9 +181,10 @@ def _trainer(recipe: Recipe, out: Path, watchers: list[Callback], monitor: str, 
         callbacks.append(EMAWeightAveraging(decay=recipe.ema))
     if recipe.alpha:
         callbacks.append(GradualGrouping(recipe.alpha))
+    if recipe.steps:
+        callbacks.append(StopAfter(recipe.steps))
     return pl.Trainer(
         max_epochs=recipe.epochs,
-        max_steps=recipe.steps or -1,
         precision=recipe.precision,  # type: ignore[arg-type]
         callbacks=callbacks,
         default_root_dir=out,
@@ -177,21 +201,11 @@ def _trainer(recipe: Recipe, out: Path, watchers: list[Callback], monitor: str, 
     )
 
 
-def _lift(recipe: Recipe, out: Path) -> None:
-    """Make ``out`` the model that the last stage trained."""
-    done = out / recipe.stages[-1].name
-    (out / "recipe.yaml").write_text(recipe.as_text(), encoding="utf-8")
-    for name in (checkpoint.WEIGHTS, CARD_NAME):
-        if (done / name).exists() and not (out / name).exists():
-            shutil.copyfile(done / name, out / f"{name}.partial")
-            os.replace(out / f"{name}.partial", out / name)
-
-
-def _first() -> bool:
+def is_first() -> bool:
     """Whether this is the first of the processes, also before a Trainer is there to ask."""
-    return getattr(rank_zero_only, "rank", 0) == 0
+    return getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
 
 
 def _say(text: str) -> None:
-    if _first():
+    if is_first():
         print(text, flush=True)

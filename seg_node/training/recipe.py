@@ -4,7 +4,8 @@ Nothing numeric is hidden in code: what the loop does is what the recipe says.
 """
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -186,9 +187,21 @@ class Recipe:
         """Return the recipe as YAML that reads back to an equal recipe."""
         return yaml.safe_dump(recipe_table.plain(asdict(self)), sort_keys=False, width=100)
 
+    def without_words(self) -> "Recipe":
+        """Return the recipe without what does not change a training."""
+        return replace(self, about="", reported=(), stages=tuple(stage.without_words() for stage in self.stages))
+
 
 def names() -> tuple[str, ...]:
     return tuple(path.stem for path in shipped("config/recipes", "*.yaml"))
+
+
+def summary(name: str) -> str:
+    """Return a line on a shipped recipe: its network, on which data, and what it is to give back."""
+    recipe = load_recipe(name)
+    results = [f"{r.paper} {r.table}, {r.miou or r.top1} %" for r in recipe.reported]
+    data = "+".join(dict.fromkeys(source.dataset for source in recipe.train))
+    return f"{recipe.network.name} on {data}: {'; '.join(results) or 'no paper reports it'}"
 
 
 def load_recipe(name: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
@@ -214,7 +227,11 @@ def _path(name: str | Path, beside: Path | None = None) -> Path:
     if Path(name).suffix in (".yaml", ".yml"):
         return beside.parent / name if beside else Path(name)
     if str(name) not in names():
-        raise ValueError(f"no recipe '{name}': choose from {', '.join(names())}, or give a .yaml file")
+        near = ", ".join(get_close_matches(str(name), names(), 5, 0.5))
+        raise ValueError(
+            f"no recipe '{name}'{f' (near it: {near})' if near else ''}: `seg-node train --list` has all, or give a "
+            ".yaml file"
+        )
     return share_path(f"config/recipes/{name}.yaml")
 
 

@@ -7,6 +7,7 @@ import torch
 
 from seg_node import networks
 from seg_node.model_card import CARD_NAME, load_card
+from seg_node.model_card import names as models
 from seg_node.networks.grouped_erfnet import to_grouped
 from seg_node.runtimes.torch import read_weights
 from seg_node.training.recipe import Recipe, names
@@ -55,7 +56,7 @@ def _weights(start: str) -> Path:
         return path
     if (path / "weights.pt").is_file():  # a training's folder, of a classifier too
         return path / "weights.pt"
-    if not path.exists() and start in names():
+    if start not in models() and not path.exists() and start in names():
         raise ValueError(
             f"this recipe begins with what recipe {start} trains: run `seg-node train {start}` first, then give its "
             "folder with start=FOLDER (or the authors' weights with start=FILE, or start=null to begin from scratch)"

@@ -92,8 +92,14 @@ class Task(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.network, self.recipe.optimizer, self.recipe.trains)
-        steps = int(self.trainer.estimated_stepping_batches)
-        return build_schedule(optimizer, self.recipe.schedule, steps)
+        return build_schedule(optimizer, self.recipe.schedule, self.steps())
+
+    def steps(self) -> int:
+        """Return how many steps the whole training has.
+
+        Not asked of Lightning, which would begin to load, and so draw the first epoch, before it knows where to go on.
+        """
+        return int(self.trainer.datamodule.steps)  # type: ignore[attr-defined]
 
 
 class Segmentation(Task):

@@ -4,6 +4,7 @@ Only the first of several processes prints and writes.
 """
 
 import json
+import os
 import time
 from datetime import datetime, timezone
 from pathlib import Path
@@ -32,7 +33,7 @@ class EpochLine(Callback):
                 print(f"going on after epoch {trainer.current_epoch}/{trainer.max_epochs}", flush=True)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
-        self._waited, self._epoch_begun = 0.0, time.monotonic()
+        self._waited, self._epoch_begun, self._scored = 0.0, time.monotonic(), False
         self._ready = time.monotonic()
 
     def on_train_batch_start(self, trainer: pl.Trainer, task: pl.LightningModule, batch: Any, index: int) -> None:
@@ -43,13 +44,15 @@ class EpochLine(Callback):
     ) -> None:
         self._ready = time.monotonic()
 
+    def on_validation_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        self._scored = True
+
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         now, done, steps = time.monotonic(), trainer.current_epoch + 1, trainer.global_step
-        left = (now - self._begun) / max(steps - self._first_step, 1) * (trainer.estimated_stepping_batches - steps)
+        left = (now - self._begun) / max(steps - self._first_step, 1) * (task.steps() - steps)  # type: ignore[operator]
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        scored = done % (trainer.check_val_every_n_epoch or 1) == 0
-        score = f"{_title(self._monitor)} {100 * metrics[self._monitor]:.2f} %  " if scored else ""
+        score = f"{_title(self._monitor)} {100 * metrics[self._monitor]:.2f} %  " if self._scored else ""
         took = now - self._epoch_begun
         print(
             f"epoch {done}/{trainer.max_epochs}  loss {metrics['loss_epoch']:.4f}  {score}{took:.0f} s, "
@@ -57,7 +60,9 @@ class EpochLine(Callback):
             flush=True,
         )
         line = {"epoch": done, "steps": steps, "loss": metrics["loss_epoch"], "lr": _rate(trainer)}
-        line.update({name: value for name, value in metrics.items() if scored and not name.startswith(("loss", "lr"))})
+        line.update(
+            {name: value for name, value in metrics.items() if self._scored and not name.startswith(("loss", "lr"))}
+        )
         line.update({"seconds": round(took, 2), "waited": round(self._waited, 2)})
         with self._curve.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
@@ -67,7 +72,9 @@ def _keep(curve: Path, epochs: int) -> None:
     """Leave the lines of the first ``epochs`` epochs: a killed training repeats the one that it was in."""
     if curve.exists():
         lines = curve.read_text(encoding="utf-8").splitlines()[:epochs]
-        curve.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        partial = curve.with_name(f"{curve.name}.partial")
+        partial.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        os.replace(partial, curve)
 
 
 def _title(monitor: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from seg_node import commands, plugins
+from seg_node.training.recipe import names
 
 
 def run(*words: str) -> subprocess.CompletedProcess:
@@ -41,10 +42,17 @@ def test_a_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch,
     assert "pip install -e '.[train]'" in capsys.readouterr().err
 
 
-def test_help_lists_the_recipes(capsys: pytest.CaptureFixture) -> None:
+def test_train_lists_the_recipes(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
         commands.main(["train", "--help"])
-    assert "rdsnet_camvid, rdsnet_camvid_street" in capsys.readouterr().out
+    assert "--list" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        commands.main(["train", "--list"])
+    lines = capsys.readouterr().out.splitlines()
+    assert stop.value.code == 0 and len(lines) == len(names())
+    assert any(line.split()[0] == "rdsnet_camvid" and "rdsnet Table III, 58.3 %" in line for line in lines)
+    assert commands.main(["train", "rdsnet_camvit", "--out", "x"]) == 1
+    assert "near it: rdsnet_camvid" in capsys.readouterr().err
 
 
 def test_evaluate_prints_one_json_object(exported: Path) -> None:

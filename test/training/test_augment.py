@@ -161,6 +161,13 @@ def test_cut_outs_have_the_area_and_the_aspect() -> None:
         assert 0.15 < h * w / (200 * 240) < 0.55 and 0.7 < w / h < 1.45
 
 
+def test_a_cut_out_is_lit_once() -> None:
+    """A classifier's sample: the loop lights it, cutting does not."""
+    how = Augment(area=(1.0, 1.0), brightness=0.3, noise=0.1)
+    image = np.full((40, 40, 3), 100, np.uint8)
+    assert (cut_out(image, how, (40, 40), RNG(1)) == image).all()
+
+
 def test_a_cut_out_that_never_fits_is_the_middle() -> None:
     image = np.zeros((20, 100, 3), np.uint8)
     image[:, 40:60] = 255

@@ -23,10 +23,10 @@ def test_the_last_step_has_the_end_exactly(steps: int) -> None:
 
 def test_every_gradual_layer_has_it_while_it_trains() -> None:
     network = networks.build("dg4_star", 5, form="dense", part="encoder")
-    task = SimpleNamespace(network=network, log=lambda *a: None)
+    task = SimpleNamespace(network=network, log=lambda *a: None, steps=lambda: 11)
     callback = GradualGrouping((1.0, 0.0))
     for step, expected in ((0, 1.0), (5, 0.5), (10, 0.0)):
-        callback.on_train_batch_start(SimpleNamespace(global_step=step, estimated_stepping_batches=11), task, None, 0)
+        callback.on_train_batch_start(SimpleNamespace(global_step=step), task, None, 0)
         alphas = [buffer for name, buffer in network.named_buffers() if name.endswith("alpha")]
         assert len(alphas) == 26  # two in each of 13 blocks
         between = ~torch.eye(4, dtype=torch.bool)
@@ -35,7 +35,7 @@ def test_every_gradual_layer_has_it_while_it_trains() -> None:
 
 
 def test_a_network_without_such_layers_is_refused() -> None:
-    task = SimpleNamespace(network=networks.build("dg4_star", 5), log=lambda *a: None)
-    trainer = SimpleNamespace(global_step=0, estimated_stepping_batches=11)
+    task = SimpleNamespace(network=networks.build("dg4_star", 5), log=lambda *a: None, steps=lambda: 11)
+    trainer = SimpleNamespace(global_step=0)
     with pytest.raises(ValueError, match="form='dense'"):
         GradualGrouping((1.0, 0.0)).on_train_batch_start(trainer, task, None, 0)

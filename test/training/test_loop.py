@@ -22,6 +22,8 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO  # noqa: E402
 from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: E402
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
 
+from seg_node.commands import main  # noqa: E402
+from seg_node.datasets import street  # noqa: E402
 from seg_node.model_card import load_card  # noqa: E402
 from seg_node.runtimes import load_runtime  # noqa: E402
 from seg_node.training import data, loop  # noqa: E402
@@ -41,7 +43,6 @@ epochs: 4
 batch_size: 4
 optimizer: {name: adamw, lr: 3.0e-3}
 schedule: {name: one_cycle}
-loss: {class_weights: enet}
 augment: {flip: true, scale: [0.8, 1.5]}
 ema: 0.9
 """
@@ -64,8 +65,24 @@ def command(folder: Path, *more: str) -> list[str]:
     ]
 
 
-def finish(folder: Path) -> dict:
-    done = subprocess.run(command(folder), capture_output=True, text=True, timeout=240)
+ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}  # networks this small lose time by more
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def here(folder: Path, *more: str) -> int:
+    """The same command in this process: it starts in no time."""
+    return main(command(folder, *more)[3:])
+
+
+def finish(folder: Path, *more: str) -> dict:
+    done = subprocess.run(command(folder, *more), capture_output=True, text=True, timeout=240, env=ALONE)
     assert done.returncode == 0, done.stderr[-3000:]
     return dict(torch.load(folder / "run" / "weights.pt", weights_only=True), output=done.stdout)
 
@@ -91,14 +108,18 @@ def test_what_a_training_leaves(uninterrupted) -> None:
     runtime.close()
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_training_goes_on_from_its_last_epoch(uninterrupted, tmp_path: Path, how: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    "how, workers", [(signal.SIGKILL, "1"), (signal.SIGINT, "0")], ids=lambda value: getattr(value, "name", value)
+)
+def test_a_killed_training_goes_on_from_its_last_epoch(
+    uninterrupted, tmp_path: Path, how: signal.Signals, workers: str
+) -> None:
     process = subprocess.Popen(
-        command(tmp_path),
+        command(tmp_path, "--workers", workers),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env=ALONE,
     )
     assert process.stdout
     for line in process.stdout:
@@ -106,7 +127,7 @@ def test_a_killed_training_goes_on_from_its_last_epoch(uninterrupted, tmp_path: 
             process.send_signal(how)
             break
     assert process.wait(60) == {signal.SIGKILL: -9, signal.SIGINT: 130}[how]
-    resumed = finish(tmp_path)
+    resumed = finish(tmp_path, "--workers", workers)
     # an epoch's line is printed just before its checkpoint is written
     assert re.match("going on after epoch [12]/4\n", resumed["output"])
     assert "epoch 4/4" in resumed["output"] and "\nepoch 1/4" not in resumed["output"]
@@ -117,20 +138,62 @@ def test_a_killed_training_goes_on_from_its_last_epoch(uninterrupted, tmp_path: 
             )
 
 
-def test_another_recipe_in_the_same_folder_is_refused(uninterrupted) -> None:
-    folder, _ = uninterrupted
-    done = subprocess.run(command(folder, "epochs=9"), capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1 and "another recipe (other epochs)" in done.stderr
+@pytest.fixture
+def copied(uninterrupted, tmp_path: Path) -> Path:
+    """A copy of the finished training, and of the folder that its recipe stands in."""
+    shutil.copytree(uninterrupted[0], tmp_path, dirs_exist_ok=True)
+    return tmp_path
 
 
-def test_a_finished_training_is_left_as_it_is(uninterrupted) -> None:
-    folder, _ = uninterrupted
-    card = folder / "run" / "card.yaml"
+def test_another_recipe_in_the_same_folder_is_refused(copied: Path, capsys: pytest.CaptureFixture) -> None:
+    assert here(copied, "epochs=9") == 1
+    assert "another recipe (other epochs)" in capsys.readouterr().err
+    (copied / "run" / "last.ckpt").unlink()
+    assert here(copied) == 1  # not over a model whose training is not there
+    assert "no last.ckpt to go on from" in capsys.readouterr().err
+
+
+def test_a_finished_training_is_left_as_it_is(copied: Path) -> None:
+    card = copied / "run" / "card.yaml"
     before = card.read_text()
     card.write_text(before + "scores: {parity_onnx: 1.0}\n")  # as an export leaves it
-    finish(folder)
+    assert here(copied, "about=other words") == 0  # which change nothing
     assert card.read_text() == before + "scores: {parity_onnx: 1.0}\n"
-    card.write_text(before)
+
+
+def test_a_kill_while_the_model_is_written_leaves_the_rest_to_the_next_run(copied: Path) -> None:
+    run = copied / "run"
+    about = yaml.safe_load((run / "run.yaml").read_text())
+    kept = about.pop("kept_epoch")
+    (run / "run.yaml").write_text(yaml.safe_dump(about))
+    (run / "card.yaml").unlink()
+    assert here(copied) == 0
+    load_runtime(load_card(run), "torch", "cpu").close()
+    assert yaml.safe_load((run / "run.yaml").read_text())["kept_epoch"] == kept
+
+
+def test_a_training_that_ends_by_steps_is_scored_there_and_goes_on(tmp_path: Path, capsys) -> None:
+    """Killed after its first epoch (a copy of what that left), it trains the rest; finished, it stays so."""
+    steps = ("steps=9", "epochs=30", "validate_every=5", "ema=null")
+
+    class Killed(BaseException):
+        pass
+
+    class Kill(loop.RunRecord):
+        def on_train_epoch_start(self, trainer, task) -> None:
+            if trainer.current_epoch == 1:
+                raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(loop, "RunRecord", Kill)
+        here(tmp_path, *steps)
+    assert here(tmp_path, *steps) == 0
+    assert "going on after epoch 1/30" in capsys.readouterr().out
+    lines = [json.loads(line) for line in (tmp_path / "run" / "curve.jsonl").read_text().splitlines()]
+    assert [(line["steps"], "miou" in line) for line in lines] == [(4, False), (8, False), (9, True)]
+    assert yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["kept_epoch"] == 3
+    before = (tmp_path / "run" / "last.ckpt").stat().st_mtime_ns
+    assert here(tmp_path, *steps) == 0 and (tmp_path / "run" / "last.ckpt").stat().st_mtime_ns == before
 
 
 @pytest.fixture
@@ -213,14 +276,9 @@ def test_a_curve_and_the_runs_are_kept(uninterrupted) -> None:
     assert about["best_score"] == pytest.approx(max(line["miou"] for line in lines))
 
 
-def test_going_on_with_other_data_is_refused(uninterrupted, tmp_path: Path) -> None:
-    shutil.copytree(uninterrupted[0] / "run", tmp_path / "run")
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "new.png").write_bytes(b"1")
-    done = subprocess.run(
-        command(tmp_path, "--data", str(tmp_path / "data")), capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 1 and "was trained on other data" in done.stderr
+def test_going_on_with_other_data_is_refused(copied: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(street, "SPLITS", {split: (number, 7) for split, (number, _) in street.SPLITS.items()})
+    assert here(copied) == 1 and "was trained on other data" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("launcher", ["devices", "torchrun"])
@@ -249,23 +307,22 @@ def test_two_processes_train_one_network(uninterrupted, tmp_path: Path, launcher
 
 def test_processes_share_every_batch_out() -> None:
     recipe = SimpleNamespace(batch_size=4, seed=1, train=[Source("street", "train")])
-    one = list(data.EpochSampler([range(12)], recipe, lambda: 3))
-    two = [list(data.EpochSampler([range(12)], recipe, lambda: 3, rank, 2)) for rank in (0, 1)]
+    one = list(data.EpochSampler([range(12)], recipe, lambda: 9))
+    two = [list(data.EpochSampler([range(12)], recipe, lambda: 9, rank, 2)) for rank in (0, 1)]
     assert len(one) == 12 and len(two[0]) == len(two[1]) == 6
     for batch in range(3):
         together = two[0][2 * batch : 2 * batch + 2] + two[1][2 * batch : 2 * batch + 2]
         assert set(together) == set(one[4 * batch : 4 * batch + 4])
     with pytest.raises(ValueError, match="batch_size 4 cannot be shared by 3 processes"):
-        data.EpochSampler([range(12)], recipe, lambda: 3, 0, 3)
+        data.EpochSampler([range(12)], recipe, lambda: 9, 0, 3)
 
 
-def test_stages_follow_one_another(tmp_path: Path) -> None:
+def test_stages_follow_one_another(tmp_path: Path, capsys) -> None:
     stages = "stages: [{name: first, epochs: 1}, {name: second, epochs: 2, trains: [{of: all, lr_times: 0.1}]}]\n"
-    words = command(tmp_path)
+    words = command(tmp_path)[3:]
     (tmp_path / "tiny.yaml").write_text(RECIPE + stages)
-    done = subprocess.run(words, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-3000:]
-    out = done.stdout
+    assert main(words) == 0
+    out = capsys.readouterr().out
     assert (
         out.index("stage 1/2: first") < out.index("epoch 1/1") < out.index("stage 2/2: second") < out.index("epoch 2/2")
     )
@@ -275,10 +332,25 @@ def test_stages_follow_one_another(tmp_path: Path) -> None:
     assert 0 < moved < 0.05  # the second stage began with the first one's
     assert all(torch.equal(weights[1][key], weights[2][key]) for key in weights[1])
     load_runtime(load_card(run), "torch", "cpu").close()
-    (run / "second" / "last.ckpt").unlink()
-    (run / "second" / "weights.pt").unlink()
-    again = subprocess.run(words, capture_output=True, text=True, timeout=240)
-    assert again.returncode == 0 and "epoch 1/1" not in again.stdout and "epoch 2/2" in again.stdout
+    card = yaml.safe_load((run / "card.yaml").read_text())
+    assert (card["name"], card["training"]["recipe"], card["training"]["stages"]) == (
+        "run",
+        "tiny",
+        ["first", "second"],
+    )
+    # the second stage anew, with other weights: the folder's model is renewed
+    for name in ("last.ckpt", "weights.pt"):
+        (run / "second" / name).unlink()
+    assert main([*words, "stages.second.seed=2"]) == 1  # of another recipe, as a whole
+    (run / "recipe.yaml").unlink()
+    capsys.readouterr()
+    assert main([*words, "stages.second.seed=2"]) == 0
+    out = capsys.readouterr().out
+    assert "epoch 1/1" not in out and "epoch 2/2" in out
+    again = [torch.load(run / name / "weights.pt", weights_only=True) for name in ("second", ".")]
+    assert all(torch.equal(again[0][key], again[1][key]) for key in again[0])
+    assert not torch.equal(again[1]["classify.weight"], weights[2]["classify.weight"])
+    load_runtime(load_card(run), "torch", "cpu").close()
 
 
 def test_a_classifier_is_trained_on_folders(tmp_path: Path) -> None:

@@ -90,6 +90,11 @@ def test_nothing_to_begin_with() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
+def test_a_name_of_a_recipe_and_of_a_shipped_model_is_the_model() -> None:
+    network = networks.build("rdsnet", 11)
+    assert begin(load_recipe("rdsnet_camvid", ("start=rdsnet_camvid", "label_set=camvid11")), network) == []
+
+
 @pytest.mark.parametrize(
     "name, says",
     [
