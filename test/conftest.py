@@ -32,22 +32,23 @@ def pytest_configure(config: pytest.Config) -> None:
         capture.resume_global_capture()
 
 
+@pytest.fixture
 def data_folder() -> Path:
     """Where real data lies: SEG_NODE_DATA, or shared/data beside the checkout."""
     return Path(os.environ.get("SEG_NODE_DATA", ROOT.parent / "shared" / "data"))
 
 
 @pytest.fixture
-def camvid() -> Path:
-    folder = data_folder() / "camvid"
+def camvid(data_folder: Path) -> Path:
+    folder = data_folder / "camvid"
     if not folder.is_dir():
         pytest.skip(f"no CamVid at {folder}; set SEG_NODE_DATA to the folder that holds camvid/")
     return folder
 
 
 @pytest.fixture
-def real_bags() -> Path:
-    folder = data_folder() / "bags"
+def real_bags(data_folder: Path) -> Path:
+    folder = data_folder / "bags"
     if not folder.is_dir():
         pytest.skip(f"no recordings at {folder}; set SEG_NODE_DATA to the folder that holds bags/")
     return folder

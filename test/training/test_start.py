@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-from conftest import data_folder
 
 torch = pytest.importorskip("torch")
 
@@ -72,9 +71,9 @@ def test_a_recipe_begins_with_an_earlier_trainings_folder(tmp_path: Path) -> Non
     assert torch.equal(network.state_dict()["encoder.0.conv.weight"], kept["encoder.0.conv.weight"])
 
 
-def test_a_recipe_begins_with_its_authors_checkpoint() -> None:
+def test_a_recipe_begins_with_its_authors_checkpoint(data_folder: Path) -> None:
     """ESPNet's published CamVid weights, tensors named as its authors do."""
-    path = data_folder() / "checkpoints" / "espnet_p2_q8_camvid12.pth"
+    path = data_folder / "checkpoints" / "espnet_p2_q8_camvid12.pth"
     if not path.is_file():
         pytest.skip(f"no {path}; set SEG_NODE_DATA to the folder that holds checkpoints/")
     recipe = load_recipe("espnet_camvid", (f"start={path}", "network.options.variant=train")).stages[0]
