@@ -239,6 +239,9 @@ def _planes_of(graph: Graph, node: Node | None) -> int | None:
             return int(weights.shape[0] * weights.shape[1])
         return int(weights.shape[0] if node.op == "Conv" else weights.shape[1] * group)
     if weights is not None and node.op == "MatMul" and weights.ndim == 2:
+        before = graph.maker(node.inputs[0])
+        if before is not None and before.op in ("Conv", "ConvTranspose"):  # along its width: an upsampling
+            return _planes_of(graph, before)
         return int(weights.shape[0 if node.options.get("transposed") else 1])
     return _planes_of_sum(graph, node) if node.op in _SUMS else None
 

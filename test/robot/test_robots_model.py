@@ -111,6 +111,7 @@ def too_new(copied):
 
 
 def test_a_file_too_new_for_this_onnx_runtime_gives_way_to_the_tx2s(too_new, golden, caplog):
+    caplog.set_level("WARNING")
     said = (
         Segmenter(too_new, load_runtime(too_new, "onnx", "cpu")).segment(Frame(golden["street_11.png"], "bgr")).labels
     )

@@ -108,8 +108,12 @@ def main():
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     node.create_timer(0.1, node.report)
-    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
-        executor.spin()
+    try:
+        with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
+            executor.spin()
+    except Exception:  # a signal between two waits: rclpy makes a wait set of a context that is gone
+        if rclpy.ok():
+            raise
     node.close()
     rclpy.try_shutdown()
 
