@@ -6,9 +6,9 @@ FROM ${BASE}
 
 ARG RMW=rmw_fastrtps_cpp
 ENV RMW_IMPLEMENTATION=${RMW}
-# What runs a network where TensorRT does not, on the CPU. The image's own package index may be out of reach by now.
+# What runs a network where TensorRT does not, on the CPU. --isolated: the package index that the image names may be out of reach.
 COPY requirements/numpy1.txt /src/seg_node/requirements/
-RUN python3 -m pip install --no-cache-dir --index-url https://pypi.org/simple \
+RUN python3 -m pip install --no-cache-dir --isolated \
     -c /src/seg_node/requirements/numpy1.txt onnxruntime==1.23.2 polygraphy==0.53.6
 
 COPY package.xml setup.py setup.cfg pyproject.toml README.md /src/seg_node/

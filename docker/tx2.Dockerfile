@@ -8,7 +8,7 @@ FROM ${BASE}
 # No onnxruntime: the last one for Python 3.6 (1.10) runs a model's file for the TX2, but on the CPU, and would be chosen
 # before PyTorch on the GPU. For a board whose GPU is taken: python3 -m pip install --no-deps onnxruntime==1.10.0
 # Polygraphy builds TensorRT's engines; this is the newest that 3.6 runs.
-RUN python3 -m pip install --no-cache-dir --no-deps --index-url https://pypi.org/simple polygraphy==0.49.0
+RUN python3 -m pip install --no-cache-dir --no-deps --isolated polygraphy==0.49.0
 
 # config/fastdds.xml is for Fast DDS; this base image would take Cyclone DDS.
 ARG RMW=rmw_fastrtps_cpp

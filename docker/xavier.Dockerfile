@@ -4,8 +4,8 @@
 ARG BASE=dustynv/ros:humble-pytorch-l4t-r35.3.1
 FROM ${BASE}
 
-# No apt here: see tx2.Dockerfile. Polygraphy builds TensorRT's engines; the image's own package index may be out of reach.
-RUN python3 -m pip install --no-cache-dir --no-deps --index-url https://pypi.org/simple polygraphy==0.53.6
+# No apt here: see tx2.Dockerfile. Polygraphy builds TensorRT's engines; --isolated: not from the image's index.
+RUN python3 -m pip install --no-cache-dir --no-deps --isolated polygraphy==0.53.6
 # config/fastdds.xml is for Fast DDS; this base image would take Cyclone DDS.
 ARG RMW=rmw_fastrtps_cpp
 ENV RMW_IMPLEMENTATION=${RMW}
