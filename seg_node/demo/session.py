@@ -21,6 +21,7 @@ from seg_node.sources.arguments import source_words
 
 INTERRUPTED = 130
 _UNWRITTEN = 2  # the recorder's exit code where it could not write
+_ASK_AGAIN = 1.0  # seconds between two interrupts of a recorder that does not end
 _STARTING, _FINISHING = 120.0, 60.0  # seconds allowed beside the duration; a node may be building an engine
 _NEEDED = {  # module -> how to get it
     "rclpy": "ROS 2: 'source /opt/ros/<distribution>/setup.bash', or pip install ros-jazzy-rclpy "
@@ -147,8 +148,13 @@ class _Session:
         recorder.send(signal.SIGINT)
         end(others, patience=3.0)
         deadline = time.monotonic() + _FINISHING
+        asked = time.monotonic()
         while recorder.code is None and time.monotonic() < deadline and not self._signals:
-            time.sleep(0.02)
+            self._take(lines)
+            # A Python that is still importing may lose a signal: where a library catches everything, and in exec.
+            if not self._answer and time.monotonic() - asked >= _ASK_AGAIN:
+                recorder.send(signal.SIGINT)
+                asked = time.monotonic()
         if recorder.code is None:
             self._view.say("stopped before everything was written")
         elif code == INTERRUPTED and recorder.code not in (0, _UNWRITTEN):

@@ -392,11 +392,12 @@ def test_depth_of_another_type_is_named(client):
 
 
 def test_a_slow_network_finds_the_depth_of_its_image_among_many_that_came_since(client):
-    node = CloudProcess("work:=1.0")
+    node = CloudProcess("work:=2.5")
     rig = Rig(client, node).listen()
     second, nanoseconds = rig.next()
     stamp = (second, nanoseconds)
     image = rig.send_image(stamp)
+    time.sleep(1.0)  # the network has it now, on a busy machine too
     for number in range(40):  # one second at 40 Hz, four times as many as are kept
         rig.depths.publish(depth_message((second, nanoseconds + number * 10**7), 2.0 if number == 0 else 3.0))
         time.sleep(0.02)
