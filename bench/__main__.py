@@ -24,7 +24,19 @@ from bench.plan import PLANS, Plan
 from bench.workers import ROOT
 from seg_node import plugins
 
-ITEMS = ("node", "tutorial", "models", "peak", "evaluation", "loading", "replay", "training", "scaling", "gpu")
+ITEMS = (
+    "node",
+    "tutorial",
+    "startup",
+    "models",
+    "peak",
+    "evaluation",
+    "loading",
+    "replay",
+    "training",
+    "scaling",
+    "gpu",
+)
 
 
 def main() -> int:

@@ -80,6 +80,27 @@ class Field:
 
     def start(self, name: str, module: str, cameras: Sequence[str] = (), **parameters: Any) -> Node:
         """Start a node and wait until it labels images."""
+        node = self._spawn(name, module, cameras, parameters)
+        self.listen(node, ("label",))
+        return node
+
+    def first_label(self, name: str, module: str, size: Size, **parameters: Any) -> float:
+        """Return the seconds from a node's start to its first label, while a camera sends 30 images a second."""
+        begun = time.time_ns()
+        node = self._spawn(name, module, (), parameters)
+        node.outputs = ("label",)
+        self._subscribe()
+        self._camera.ask("find", topics=node.images)  # and begins to publish
+        (topic,), came, limit = node.topics("label"), list[Any](), time.monotonic() + _START
+        while not came:
+            if node.process.code is not None or time.monotonic() > limit:
+                raise WorkerError(f"{node.name} gives no label; {_log_of(node)}")
+            self._camera.ask("play", topics=node.images, size=size, rate=30.0, frames=3)
+            came = self._listener.ask("collect", topics=[topic])["came"][topic]
+        self.stop(node)
+        return float(came[0][1] - begun) / 1e9
+
+    def _spawn(self, name: str, module: str, cameras: Sequence[str], parameters: dict[str, Any]) -> Node:
         words = ["--ros-args", "--log-level", "warn", "-r", f"__ns:=/{name}"]
         if cameras:
             parameters["cameras"] = list(cameras)
@@ -88,7 +109,6 @@ class Field:
         process = Child(name, module, words, self.environment, self._logs)
         node = Node(name, process, [camera + "/" for camera in cameras] or [""])
         self._nodes.append(node)
-        self.listen(node, ("label",))
         return node
 
     def stop(self, node: Node) -> None:
