@@ -62,9 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
     from seg_node.training.loop import Cluster, is_first, train
 
     cluster = Cluster(arguments.devices, arguments.num_nodes, arguments.accelerator)
+    first = is_first()  # a Trainer that has ended leaves nothing to tell by
     out = train(recipe, arguments.data, arguments.out, arguments.workers, cluster, arguments.cache)
-    if is_first() and recipe.task == "classification":
+    if first and recipe.task == "classification":
         print(f"trained: {out}; a recipe may begin with it: start={out}")
-    elif is_first():
+    elif first:
         print(f"trained: {out}; next: seg-node evaluate {out}, seg-node export {out} --to onnx")
     return 0
