@@ -20,11 +20,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from seg_node.datasets import DatasetError, Sample, to_classes
 from seg_node.label_set import UNLABELLED, LabelSet, load_label_set
+from seg_node.pipeline.messages import LABEL_ENCODINGS, compressed_to_frame, to_frame, to_labels
+from seg_node.pipeline.network_input import to_bgr
 from seg_node.yaml_table import read_table
 
 SPLITS = ("train", "val", "test", "all")
@@ -32,7 +33,6 @@ TABLE = "dataset.yaml"
 _DEFAULT_LABELS = "camvid11"
 _TRAIN_SHARE = 0.8
 _KEYS = {"label_set", "image", "label", "splits"}
-_ENCODINGS = ("mono8", "8UC1")
 _LABEL_NAMES = ("label", "ground_truth", "segmentation", "semantic", "annotation")
 
 
@@ -90,22 +90,11 @@ class _Recording:
 
     def _decode(self, place: _Place, topic: Any, where: str, is_label: bool = False) -> np.ndarray:
         """Return a message's pixels: uint8 (H, W, 3) BGR, or a label as it is."""
-        from seg_node.pipeline.messages import compressed_to_frame, to_frame
-        from seg_node.pipeline.network_input import to_bgr
-
         try:
             msg = _typestore().deserialize_cdr(_message(self._bag, topic, place), topic.type)
             if not is_label:
                 return np.ascontiguousarray(to_bgr(compressed_to_frame(msg) if topic.compressed else to_frame(msg)))
-            if topic.compressed:
-                image = cv2.imdecode(np.frombuffer(msg.data, np.uint8), cv2.IMREAD_UNCHANGED)
-                if image is None:
-                    raise ValueError(f"{len(msg.data)} bytes of format '{msg.format}' are no image")
-                return np.asarray(image)
-            if msg.encoding not in _ENCODINGS:
-                raise ValueError(f"label images are {' or '.join(_ENCODINGS)}, this one is '{msg.encoding}'")
-            rows = np.frombuffer(msg.data, np.uint8)[: msg.step * msg.height].reshape(msg.height, msg.step)
-            return np.ascontiguousarray(rows[:, : msg.width])
+            return np.ascontiguousarray(to_labels(msg, topic.compressed))
         except Exception as error:  # damaged bytes fail in any layer: bag, CDR, text, sizes, codec
             raise DatasetError(f"{where}: cannot be read: {error}", "unreadable") from error
 
@@ -201,7 +190,7 @@ def _bags_of(split: str, table: dict[str, Any], path: Path) -> list[str]:
 def _label_topic(bag: Any) -> str | None:
     """Return the image topic that is named as labels are, the fullest first."""
     named = [t for t in bag.image_topics() if any(word in t.name.lower() for word in _LABEL_NAMES)]
-    grey = [t for t in named if t.compressed or t.format in _ENCODINGS]
+    grey = [t for t in named if t.compressed or t.format in LABEL_ENCODINGS]
     return max(grey, key=lambda topic: topic.messages).name if grey else None
 
 

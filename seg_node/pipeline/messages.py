@@ -13,6 +13,7 @@ import numpy as np
 from seg_node.pipeline.frame import Frame, array_of
 
 MOST_PIXELS = 1 << 25  # of a compressed image, 8K: one flipped bit must not cost gigabytes and a minute
+LABEL_ENCODINGS = ("mono8", "8UC1")  # encodings of label images
 _MARKERS = 1000  # steps through a JPEG's header, which has a dozen
 
 
@@ -47,6 +48,27 @@ def compressed_to_frame(msg: Any, out: Optional[np.ndarray] = None) -> Frame:
     ``out`` is as in ``to_frame``, but OpenCV decodes into memory of its own.
     """
     del out
+    # A robot's camera does not turn its images by EXIF.
+    image = _decompress(msg, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    # image_transport's "rgb8; jpeg compressed rgb8": RGB went in where the codec expects BGR.
+    channels = "rgb" if "compressed rgb" in msg.format else "bgr"
+    return Frame(image, channels)
+
+
+def to_labels(msg: Any, compressed: bool) -> np.ndarray:
+    """Read an image of class ids, sensor_msgs/Image or CompressedImage, as it is: uint8 (H, W) where all is well.
+
+    A compressed one may turn out to have more channels or bits. Raises MessageError.
+    """
+    if compressed:
+        return _decompress(msg, cv2.IMREAD_UNCHANGED)
+    if msg.encoding not in LABEL_ENCODINGS:
+        raise MessageError("label images are {}, this one is '{}'".format(" or ".join(LABEL_ENCODINGS), msg.encoding))
+    return _plane8(_rows(msg, ENCODINGS[msg.encoding]), msg)
+
+
+def _decompress(msg: Any, flags: int) -> np.ndarray:
+    """Decode a CompressedImage with OpenCV. Raises MessageError."""
     if "compressedDepth" in msg.format:
         raise MessageError("format '{}' is depth, not a camera image".format(msg.format))
     data = np.frombuffer(msg.data, np.uint8) if len(msg.data) else np.empty(0, np.uint8)
@@ -55,15 +77,13 @@ def compressed_to_frame(msg: Any, out: Optional[np.ndarray] = None) -> Frame:
     width, height = _claimed_size(data)
     if width * height > MOST_PIXELS:
         raise MessageError("{} bytes claim to be an image of {}x{} pixels: damaged?".format(data.size, width, height))
-    try:  # A robot's camera does not turn its images by EXIF.
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        image = cv2.imdecode(data, flags)
     except cv2.error:  # no data, or absurd dimensions
         image = None
     if image is None:
         raise MessageError("cannot decode {} bytes of format '{}'".format(data.size, msg.format))
-    # image_transport's "rgb8; jpeg compressed rgb8": RGB went in where the codec expects BGR.
-    channels = "rgb" if "compressed rgb" in msg.format else "bgr"
-    return Frame(image, channels)
+    return np.asarray(image)
 
 
 def _claimed_size(data: np.ndarray) -> Tuple[int, int]:

@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 
 from seg_node.label_set import UNLABELLED, LabelSet
+from seg_node.pipeline.messages import to_labels
 from seg_node.sources import SourceError, by_number
 from seg_node.sources.bag import Bag, Topic
 from seg_node.sources.cdr import stamp_of
 
 _HELD = 256  # label messages kept for images that come later than their labels
-_ENCODINGS = ("mono8", "8UC1")
 
 
 class TruthError(ValueError):
@@ -52,9 +52,7 @@ class TopicTruth:
             raise TruthError(f"{where} can no longer be read")
         try:
             image = self._decode(message)
-        except TruthError:
-            raise
-        except Exception as error:
+        except Exception as error:  # damaged bytes fail in any layer
             raise TruthError(f"{where} cannot be read: {error}") from error
         return _checked(image, shape, self._ids, self._label_set, where)
 
@@ -77,17 +75,7 @@ class TopicTruth:
         from seg_node.replay.drive import typestore
 
         msg = typestore().deserialize_cdr(message, self._topic.type)
-        if self._topic.compressed:
-            image = cv2.imdecode(np.frombuffer(msg.data, np.uint8), cv2.IMREAD_UNCHANGED)
-            if image is None:
-                raise TruthError(f"cannot decode {len(msg.data)} bytes of format '{msg.format}'")
-            return np.asarray(image)
-        if msg.encoding not in _ENCODINGS:
-            raise TruthError(f"label images are {' or '.join(_ENCODINGS)}, this one is '{msg.encoding}'")
-        rows = np.frombuffer(msg.data, np.uint8)
-        if msg.step < msg.width or rows.size < msg.step * msg.height:
-            raise TruthError(f"truncated: {rows.size} bytes for {msg.width}x{msg.height} with step {msg.step}")
-        return rows[: msg.step * msg.height].reshape(msg.height, msg.step)[:, : msg.width]
+        return to_labels(msg, self._topic.compressed)
 
 
 class FolderTruth:
