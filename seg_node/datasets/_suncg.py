@@ -35,7 +35,18 @@ _IDS, _MODELS = "id_image.png", "_category.png"
 _OWN = ("Wall", "Ceiling", "Floor", "Ground", "Box")  # models that are categories of their own
 
 
-def find(split: str, data: Path | None, label_set: str) -> PairSplit:
+def open_split(
+    split: str, data: Path | None = None, size: tuple[int, int] | None = None, *, label_set: str
+) -> PairSplit:
+    """Open ``train``, ``val`` or ``test``. ``size`` is not used: images come as they are.
+
+    Raises ValueError for another split, DatasetError where a folder or a label is missing.
+    """
+    del size
+    return find(split, data, label_set=label_set).complete()
+
+
+def find(split: str, data: Path | None, *, label_set: str) -> PairSplit:
     """Return a split before it is known to be whole; ``label_set``: suncg90, nyu40 or nyu13."""
     data = choose(split, SPLITS, "SUNCG", data, "a folder for each scene")
     scenes = sorted(path for path in data.iterdir() if path.is_dir() and path.name != "metadata")
