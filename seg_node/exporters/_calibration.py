@@ -1,7 +1,7 @@
 """The images for INT8: some to find value ranges on, others to tune on, and others again to measure the loss on."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +10,9 @@ import numpy as np
 from seg_node import datasets
 from seg_node.datasets import DatasetError, Sample, Split, read_image, read_label
 from seg_node.label_set import UNLABELLED, LabelSet, load_label_set
+from seg_node.model_card import ModelCard
+from seg_node.pipeline.frame import Frame
+from seg_node.pipeline.network_input import NetworkInput
 from seg_node.sources import IMAGES, by_number
 
 CALIBRATE, TUNE, MEASURE = 128, 32, 200  # images at most
@@ -29,6 +32,20 @@ class Part:
 
     def __getitem__(self, index: int) -> Sample:
         return Sample(*self.split[self.indices[index]])
+
+
+class Batches:
+    """Calibration images as the graph takes them: uint8 (batch, H, W, 3), one after the other."""
+
+    def __init__(self, card: ModelCard, batch: int, part: Part) -> None:
+        self._card, self._batch, self._part = card, batch, part
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        fit = NetworkInput(self._card)
+        for start in range(0, len(self._part), self._batch):
+            # a batch that the images do not fill begins anew with the first
+            which = [(start + at) % len(self._part) for at in range(self._batch)]
+            yield np.concatenate([fit.fit(Frame(self._part[index].image, "bgr")).copy() for index in which])
 
 
 class Images(NamedTuple):

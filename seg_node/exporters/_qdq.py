@@ -6,22 +6,20 @@ as floats with their Q/DQ pair beside them, biases left alone. OpenVINO has its 
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
 from seg_node.evaluation.confusion import Confusion
 from seg_node.exporters import Source, _calibration
-from seg_node.exporters._calibration import Images, Part
+from seg_node.exporters._calibration import Batches, Images
 from seg_node.exporters.onnx import INPUT, border, write_graph
 from seg_node.exporters.parity import MOST_LOST, ParityError
 from seg_node.label_set import load_label_set
 from seg_node.model_card import ModelCard, ModelFile
 from seg_node.pipeline.frame import Frame
-from seg_node.pipeline.network_input import NetworkInput
 from seg_node.pipeline.segmenter import Segmenter
 from seg_node.runtimes import load_runtime
 from seg_node.runtimes._adapt import to_input
@@ -65,10 +63,12 @@ def quantise(
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
-            self._batches = _batches(_as(card, floats, border), source.wanted.batch, images.calibrate)
+            self._card = _as(card, floats, border)
+            self._batches = iter(Batches(self._card, source.wanted.batch, images.calibrate))
 
         def get_next(self) -> dict[str, Any] | None:
-            return next(self._batches, None)
+            pixels = next(self._batches, None)
+            return None if pixels is None else {INPUT: to_input(pixels, self._card.for_file("onnx"))}
 
     say(f"{card.name}: calibrating on {len(images.calibrate)} images ({images.calibrate.name})")
     root = logging.getLogger()
@@ -106,15 +106,6 @@ def quantise(
 def _as(card: ModelCard, graph: Path, border: dict[str, Any]) -> ModelCard:
     """Return the card as that of one graph."""
     return card._replace(files={"onnx": ModelFile(graph, None, **border)}, output_name=None)
-
-
-def _batches(card: ModelCard, batch: int, part: Part) -> Iterator[dict[str, Any]]:
-    """Yield images as the graph takes them; those that fill no batch are left out, if there is another."""
-    fit = NetworkInput(card)
-    for start in range(0, max(1, len(part) - batch + 1), batch):
-        chosen = [part[(start + at) % len(part)].image for at in range(batch)]
-        pixels = np.concatenate([fit.fit(Frame(image, "bgr")).copy() for image in chosen])
-        yield {INPUT: to_input(pixels, card.for_file("onnx"))}
 
 
 def _miou(card: ModelCard, images: Images) -> float:

@@ -21,7 +21,7 @@ import torch
 
 from seg_node.evaluation.confusion import Confusion
 from seg_node.exporters import Source, _calibration
-from seg_node.exporters._calibration import Images, Part
+from seg_node.exporters._calibration import Batches, Images, Part
 from seg_node.exporters._lean import UPSAMPLING
 from seg_node.exporters.parity import MOST_LOST, ParityError
 from seg_node.label_set import load_label_set
@@ -127,8 +127,8 @@ class _Meter:
         self._logits = source.deployed.logits
         self._truth_set = images.label_set
 
-    def batches(self, part: Part) -> "_Batches":
-        return _Batches(self._card, self._batch, part)
+    def batches(self, part: Part) -> Batches:
+        return Batches(self._card, self._batch, part)
 
     def miou(self, models: Sequence[Any], part: Part) -> list[float]:
         """Return each one's mIoU; a model is an openvino.Model or CompiledModel."""
@@ -175,20 +175,6 @@ def _fused(card: ModelCard) -> ModelCard:
 
     file = ModelFile(Path(), None, layout="nhwc", dtype="uint8", output="labels", fused=True)
     return card._replace(files={"openvino": file}, output_name=None)
-
-
-class _Batches:
-    """Calibration images as the graph takes them: uint8 (batch, H, W, 3), one after the other."""
-
-    def __init__(self, card: ModelCard, batch: int, part: Part) -> None:
-        self._card, self._batch, self._part = card, batch, part
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        fit = NetworkInput(self._card)
-        for start in range(0, len(self._part), self._batch):
-            # a batch that the images do not fill begins anew with the first
-            which = [(start + at) % len(self._part) for at in range(self._batch)]
-            yield np.concatenate([fit.fit(Frame(self._part[index].image, "bgr")).copy() for index in which])
 
 
 def _shares(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
