@@ -305,6 +305,27 @@ def test_two_processes_train_one_network(uninterrupted, tmp_path: Path, launcher
     load_runtime(load_card(run), "torch", "cpu").close()
 
 
+@pytest.mark.parametrize("network", ["espnet", "c3net2", "rdsnet"])
+def test_gradients_in_half_precision_are_those_of_full_precision(tmp_path: Path, monkeypatch, network: str) -> None:
+    """oneDNN's are not, for some dilated convolutions in channels last: ESPNet's and C3Net2's are among them."""
+    gradients: dict[str, dict[str, torch.Tensor]] = {}
+
+    def note(task: Segmentation, optimizer: torch.optim.Optimizer) -> None:
+        named = task.network.named_parameters()
+        gradients[task.recipe.precision] = {name: p.grad.clone() for name, p in named if p.grad is not None}
+
+    monkeypatch.setattr(Segmentation, "on_before_optimizer_step", note)
+    for precision in ("32-true", "bf16-mixed"):
+        changes = [f"network.name={network}", f"precision={precision}", "epochs=1", "ema=null", "augment.scale=[1, 1]"]
+        changes += ["train=[{dataset: street, split: train, per_epoch: 4}]", "input.size=[96, 128]"]
+        assert main([*command(tmp_path)[3:-3], str(tmp_path / precision), "--workers", "0", *changes]) == 0
+    half = gradients["bf16-mixed"]
+    dilated = [name for name, p in gradients["32-true"].items() if p.ndim == 4 and p.shape[-1] == p.shape[-2] == 3]
+    assert len(dilated) > 10
+    errors = [float((half[n] - g).norm() / g.norm()) for n, g in gradients["32-true"].items() if n in dilated]
+    assert np.median(errors) < 0.3 and max(errors) < 1.0, dict(zip(dilated, errors, strict=True))
+
+
 def test_processes_share_every_batch_out() -> None:
     recipe = SimpleNamespace(batch_size=4, seed=1, train=[Source("street", "train")])
     one = list(data.EpochSampler([range(12)], recipe, lambda: 9))
