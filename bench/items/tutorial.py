@@ -1,4 +1,7 @@
-"""Our node against the one that one would otherwise write (bench/tutorial_node.py), with the same network."""
+"""Our node against the one that one would otherwise write (bench/tutorial_node.py), with the same network.
+
+As it starts by itself, and in INT8 where the model has that.
+"""
 
 from collections.abc import Callable, Iterator
 
@@ -9,6 +12,8 @@ from bench.items.node import SATURATED, shown
 from bench.plan import BOTH, Plan
 from bench.table import Row, row
 from bench.turns import in_turns, percentiles
+from seg_node.model_card import load_card
+from seg_node.runtimes import is_installed
 
 _EASY = 0.6  # of the slower node's rate: both keep up
 _TIMES, _LATENCY = 4.0, 0.25  # the goals
@@ -17,10 +22,10 @@ _TIMES, _LATENCY = 4.0, 0.25  # the goals
 def measure(plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
     with Field() as field:
         say("starting both nodes")
-        nodes = {
-            "ours": field.start("ours", OURS, model=plan.model),
-            "tutorial": field.start("tutorial", TUTORIAL, model=plan.model),
-        }
+        nodes = {"ours": field.start("ours", OURS, model=plan.model)}
+        if "openvino_int8" in load_card(plan.model).files and is_installed("openvino"):
+            nodes["ours in INT8"] = field.start("int8", OURS, model=plan.model, precision="int8")
+        nodes["tutorial"] = field.start("tutorial", TUTORIAL, model=plan.model)
         for node in nodes.values():
             field.listen(node, BOTH)
         for camera in plan.compared:
@@ -38,27 +43,32 @@ def _compare(plan: Plan, field: Field, nodes: dict[str, Node], camera: tuple[int
         for kind in range(3)
     }
     drives = in_turns(plan.rounds, things)
-    gaps = [_gap(drives[f"{name} 2"]) for name in nodes]
+    for ours in list(nodes)[:-1]:
+        yield from _against(drives, ours, f"camera {shown(camera)}, {ours}", easy)
+
+
+def _against(drives: dict[str, list[Drive]], ours: str, name: str, easy: float) -> Iterator[Row]:
+    """One of our nodes against the tutorial node."""
+    gaps = [_gap(drives[f"{node} 2"]) for node in (ours, "tutorial")]
     yield row(
-        f"camera {shown(camera)}: frames a second",
+        f"{name}: frames a second",
         1e3 / gaps[0],
         "Hz, mean, as many as it can",
         1e3 / gaps[1],
         goal=f">= {_TIMES:g} x",
         met=bool(gaps[1] / gaps[0] >= _TIMES),
         baseline_is="the tutorial node",
-        frames=sum(len(drive.gaps) for drive in drives["ours 2"]),
+        frames=sum(len(drive.gaps) for drive in drives[f"{ours} 2"]),
     )
-    for kind, what in ((0, f"{easy:.1f} Hz, which both can"), (1, "30 Hz")):
+    for kind, what in ((0, f"{easy:.1f} Hz, which all can"), (1, "30 Hz")):
+        both = [drives[f"{node} {kind}"] for node in (ours, "tutorial")]
         for output in BOTH:
-            here, there = (
-                np.concatenate([drive.latency[output] for drive in drives[f"{name} {kind}"]]) for name in nodes
-            )
+            here, there = (np.concatenate([drive.latency[output] for drive in each]) for each in both)
             if not len(here) or not len(there):
                 continue
             value, baseline = float(np.median(here)), float(np.median(there))
             yield row(
-                f"camera {shown(camera)}, {what}: camera to {output}",
+                f"{name}, {what}: camera to {output}",
                 value,
                 "ms, median",
                 baseline,
@@ -68,11 +78,11 @@ def _compare(plan: Plan, field: Field, nodes: dict[str, Node], camera: tuple[int
                 **percentiles(here),
                 baseline_percentiles=percentiles(there),
             )
-        came = [delivered(drives[f"{name} {kind}"]) for name in nodes]
-        yield row(f"camera {shown(camera)}, {what}: frames labelled", came[0], "of those sent", came[1])
-        used = [cpu_a_frame(drives[f"{name} {kind}"]) for name in nodes]
+        came = [delivered(each) for each in both]
+        yield row(f"{name}, {what}: frames labelled", came[0], "of those sent", came[1])
+        used = [cpu_a_frame(each) for each in both]
         if used[0] is not None:
-            yield row(f"camera {shown(camera)}, {what}: processor", used[0], "ms of a core a frame", used[1])
+            yield row(f"{name}, {what}: processor", used[0], "ms of a core a frame", used[1])
 
 
 def _gap(drives: list[Drive]) -> float:
