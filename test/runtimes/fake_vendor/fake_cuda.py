@@ -4,8 +4,17 @@ It counts what is taken and given back, and refuses what a real one would.
 """
 
 import ctypes
+import threading
 
-recording = []  # while a stream is recorded, one list: what the fake TensorRT was given to do
+
+class _Recording(threading.local):
+    """Of each thread its own, as the mode is in which we record: another's work would be done with freed memory."""
+
+    def __init__(self):
+        self.work = None  # while a stream is recorded: what the fake TensorRT was given to do
+
+
+recording = _Recording()
 
 
 class FakeCuda:
@@ -89,10 +98,10 @@ class FakeCuda:
     def do_cuStreamBeginCapture_v2(self, stream, mode):
         if not self.graphs:
             return 900
-        recording.append([])
+        recording.work = []
 
     def do_cuStreamEndCapture(self, stream, graph):
-        self.graph = recording.pop()
+        self.graph, recording.work = recording.work, None
         graph._obj.value = 8
 
     def do_cuGraphInstantiateWithFlags(self, ready, graph, flags):

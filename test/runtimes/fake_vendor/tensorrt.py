@@ -348,8 +348,8 @@ class IExecutionContext:
     def _enqueue(self, addresses):
         if os.environ.get("FAKE_TENSORRT_BREAK") == "run":
             return False
-        if fake_cuda.recording:
-            fake_cuda.recording[0].append(lambda: self._run(addresses))
+        if fake_cuda.recording.work is not None:
+            fake_cuda.recording.work.append(lambda: self._run(addresses))
         else:
             self._run(addresses)
         return True
