@@ -40,7 +40,7 @@ ALLOWED = {
 VENDORS = {
     "exporters/openvino.py": (set(), {"openvino"}),
     "exporters/quantise.py": ({"pipeline", "evaluation"}, {"openvino", "nncf"}),  # the loss is a robot's loss
-    "exporters/_calibration.py": ({"sources"}, set()),
+    "exporters/_calibration.py": ({"sources", "pipeline"}, set()),
     "runtimes/torch.py": ({"networks"}, {"torch"}),
     "runtimes/_adapt.py": (set(), {"cv2"}),
     "runtimes/onnx.py": (set(), {"onnxruntime"}),

@@ -9,6 +9,7 @@ from seg_node.demo.processes import Child
 
 RECORDER = """
 import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 try:
     print("up", flush=True)
     time.sleep(60)

@@ -432,6 +432,7 @@ def test_a_camera_info_that_was_sent_once_for_all_is_met(client):
     rig.infos.publish(info_message())  # before anyone listens, and never again
     time.sleep(0.3)
     rig.listen(info=False)
+    time.sleep(1.0)  # twice as long as it takes to look at the camera's QoS again and to subscribe anew
     stamp = rig.next()
     rig.depths.publish(depth_message(stamp))
     time.sleep(0.1)
