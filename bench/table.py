@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from bench.workers import ROOT
 from seg_node.evaluation.hardware import commit, machine
 
 Row = dict[str, Any]
@@ -36,7 +37,8 @@ def row(
 
 
 def failure(name: str, why: str) -> Row:
-    """Return what is kept of something that could not be measured here."""
+    """Return what is kept of something that could not be measured here. A file's place on this machine is not."""
+    why = why.replace(f"{ROOT}/", "")
     return {"name": name, "value": None, "unit": "", "baseline": None, "ratio": None, "skipped": why}
 
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_both_nodes_are_measured_over_dds(exported: Path, tmp_path: Path) -> None:
     pytest.importorskip("rclpy")
-    words = ["node", "tutorial", "--tiny", "--json", "--model", str(exported), "--out", str(tmp_path)]
+    words = ["node", "tutorial", "startup", "--tiny", "--json", "--model", str(exported), "--out", str(tmp_path)]
     environment = {k: v for k, v in os.environ.items() if k not in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE")}
     done = subprocess.run(
         [sys.executable, "-m", "bench", *words], cwd=ROOT, env=environment, text=True, capture_output=True, timeout=500
@@ -45,6 +45,10 @@ def test_both_nodes_are_measured_over_dds(exported: Path, tmp_path: Path) -> Non
             "processor",
             "time a frame",
             "memory",
+        ),
+        "startup": (
+            "runtime auto: from its start to the first label",
+            "runtime onnx: from its start to the first label",
         ),
         "tutorial": ("frames a second", "camera to label", "camera to overlay", "frames labelled"),
     }.items():
@@ -137,6 +141,7 @@ def test_a_machine_has_a_name_for_files(machine: str, name: str) -> None:
 def test_what_was_not_measured_is_shown_with_its_reason(capsys: pytest.CaptureFixture) -> None:
     missed = table.row("slow", 1.0, "ms", 4.0, goal=">= 2 x", met=False)
     table.show([{"item": "i", **missed}, {"item": "i", **table.failure("gone", "no GPU here")}])
+    assert table.failure("no file", f"make {ROOT}/models/mine")["skipped"] == "make models/mine"
     shown = capsys.readouterr().out
     assert "missed" in shown and "no GPU here" in shown
 
