@@ -1,7 +1,7 @@
 """Make a model of somebody's checkpoint: weights under our names, and a card. Nothing in the file is run.
 
 example:
-  seg-node import espnet_p2_q8_camvid12.pth --network espnet --labels camvid12 --out models/espnet_camvid
+  seg-node import espnet_p2_q8_camvid12.pth --network espnet --labels camvid12 --out models/espnet_theirs
   seg-node import best.pth.tar --network erfnet --labels my_labels.yaml --out models/mine --size 512x1024 \\
       --channels rgb --mean 0,0,0 --std 1,1,1
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from seg_node.inspecting import Feeding, Found
 from seg_node.inspecting.graph import Graph
 from seg_node.inspecting.reading import describe_graph
+from seg_node.runtimes import _engine_cache
 
 _TAG = b"ftrt"
 _VERSION_AT = 24  # major, minor, patch, build: a byte each, since TensorRT 8.6
@@ -13,8 +14,8 @@ _VERSION_AT = 24  # major, minor, patch, build: a byte each, since TensorRT 8.6
 
 def read(path: Path) -> Found:
     """Raises ValueError where the file is no engine, or not one of the installed TensorRT and this GPU."""
-    with path.open("rb") as file:
-        start = file.read(_VERSION_AT + 4)
+    plan = _engine_cache.unwrapped(path.read_bytes())
+    start = plan[: _VERSION_AT + 4]
     if start[:4] != _TAG or len(start) < _VERSION_AT + 4:
         raise ValueError(f"{path}: no TensorRT engine: it does not begin as one does (a damaged file?)")
     version = ".".join(map(str, start[_VERSION_AT:])) if start[4:8] == bytes(4) else "unknown"
@@ -28,7 +29,7 @@ def read(path: Path) -> Found:
     from seg_node.runtimes._engine import EngineError, Library
 
     try:
-        engine = Library(_cuda.open_device()).load(path.read_bytes())
+        engine = Library(_cuda.open_device()).load(plan)
     except (EngineError, _cuda.CudaError) as error:
         raise ValueError(f"{path}: {error}") from error
     found.inputs, found.outputs = engine.tensors.inputs, engine.tensors.outputs

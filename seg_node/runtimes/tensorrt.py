@@ -26,7 +26,7 @@ READS = {
     "onnx_fp16": ("fp16",),
     "onnx_int8": ("int8",),
 }
-RANK = None  # only by name, as launch/jetson.launch.py does: not measured yet
+RANK = None  # only by name, as launch/jetson.launch.py does: the first start builds for a minute or more
 _FORMAT = 1  # of what is built here; a change makes engines anew
 
 

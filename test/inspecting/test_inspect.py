@@ -20,7 +20,7 @@ from seg_node.inspecting import inspect_file  # noqa: E402
 from seg_node.inspecting.card import read_card  # noqa: E402
 from seg_node.inspecting.first_card import write_first_card  # noqa: E402
 from seg_node.model_card import CardError, load_card  # noqa: E402
-from seg_node.runtimes import load_runtime  # noqa: E402
+from seg_node.runtimes import _engine_cache, load_runtime  # noqa: E402
 
 # kind -> what is found: size, layout, dtype, output, classes, precision
 FOUND = {
@@ -179,6 +179,9 @@ def test_an_engine_tells_its_version(tmp_path: Path) -> None:
     assert found.kind == "tensorrt" and "TensorRT 8.6.1.6" in found.about
     with pytest.raises(ValueError, match="tensors are not known"):
         write_first_card(found, tmp_path / "first")
+    kept = tmp_path / "kept.engine"
+    _engine_cache.write(kept, {"gpu": "one"}, path.read_bytes())
+    assert inspect_file(kept).about == found.about
 
 
 def test_a_checkpoint_tells_its_network(exported: Path) -> None:
