@@ -16,7 +16,7 @@ help:
 	@echo "make test-kilted   the node's tests with the next ROS 2 distribution, in .venv-kilted"
 	@echo "make test-robot    what runs on a robot under Python 3.6, 3.8, 3.10 and 3.12, those that are here (pyenv's too)"
 	@echo "make test-py36     the same under Python 3.6 alone, a Jetson TX2's"
-	@echo "make bench [ARGS='node tutorial']   everything that has a goal, measured in an hour or so; bench/README.md"
+	@echo "make bench [ARGS='node tutorial']   everything that has a goal, measured in an hour and a half; bench/README.md"
 	@echo "make bench-quick   the same in two minutes, with few frames"
 	@echo "make check   ruff, vermin (what Python 3.6 does not have) and mypy"
 	@echo "make clean   remove $(VENV), .venv-py* and what was made"

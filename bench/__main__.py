@@ -1,7 +1,7 @@
 """Measure everything that has a goal, in one run, and keep it in docs/results.
 
 examples:
-  make bench                                   everything, about an hour; nothing else should run
+  make bench                                   everything, an hour and a half; nothing else should run
   make bench-quick                             the same with few frames, in two minutes; kept in bench_out
   make bench ARGS="node tutorial"              two items; the others' rows of today's file stay
   python -m bench models --quick --json        one JSON object a line, and nothing else on stdout
