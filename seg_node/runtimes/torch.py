@@ -21,7 +21,10 @@ class TorchRuntime(Runtime):
 
     def __init__(self, card: ModelCard, network: Any, device: str, precision: str) -> None:
         super().__init__(card)
+        from seg_node.networks._layout import needs_contiguous
+
         self._network, self.device, self.precision = network, device, precision
+        self._contiguous = device.startswith("cpu") and precision != "fp32" and needs_contiguous(network)
 
     def _infer(self, images: np.ndarray) -> Prediction:
         import torch
@@ -30,7 +33,10 @@ class TorchRuntime(Runtime):
         kind = self.device.split(":")[0]
         self._network.confidence = self.wants_confidence
         with torch.inference_mode(), torch.autocast(kind, dtype=half or torch.bfloat16, enabled=half is not None):
-            labels = self._network(torch.from_numpy(np.require(images, requirements=["C", "W"])).to(self.device))
+            pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(self.device)
+            if self._contiguous:  # the same shape, but each colour by itself in memory
+                pixels = pixels.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
+            labels = self._network(pixels)
         if self.wants_confidence:
             return Prediction(labels[0].cpu().numpy(), labels[1].cpu().numpy())
         return Prediction(labels.cpu().numpy())

@@ -13,6 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionM
 
 from seg_node import networks
 from seg_node.label_set import UNLABELLED, load_label_set
+from seg_node.networks._layout import needs_contiguous
 from seg_node.training.distillation import Distillation
 from seg_node.training.losses import build_loss
 from seg_node.training.recipe import Recipe
@@ -47,7 +48,7 @@ class Task(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         half = self.recipe.precision != "32-true" and self.trainer.strategy.root_device.type == "cpu"
-        if not (half and any(map(_loses_gradients, self.network.modules()))):
+        if not (half and needs_contiguous(self.network)):
             self._layout = torch.channels_last  # a tenth to a fifth faster on CPUs and tensor cores
         self.network.to(memory_format=self._layout)  # type: ignore[call-overload]
 
@@ -105,17 +106,6 @@ class Task(pl.LightningModule):
         Not asked of Lightning, which would begin to load, and so draw the first epoch, before it knows where to go on.
         """
         return int(self.trainer.datamodule.steps)  # type: ignore[attr-defined]
-
-
-def _loses_gradients(module: torch.nn.Module) -> bool:
-    """Whether oneDNN gets this convolution's weight gradient wrong in bfloat16 and channels last.
-
-    Dilated, and with groups or with input channels that are no multiple of 16: off by more than its own size, or NaN,
-    as seen with oneDNN 3.12 of PyTorch 2.13 on AVX-512. The other order of the same tensors is right.
-    """
-    if not isinstance(module, torch.nn.Conv2d) or max(module.dilation) == 1:
-        return False
-    return module.groups > 1 or module.in_channels % 16 != 0
 
 
 class Segmentation(Task):
