@@ -45,6 +45,7 @@ FILE_NOTES = (
     "label_stride",
     "parity",
     "calibration",
+    "confidence",  # the file gives it as a second output
     "tensorrt",
     "gpu",
 )

@@ -43,7 +43,12 @@ def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
         help="auto takes the fastest that is installed",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or gpu (default auto)")
-    parser.add_argument("--precision", default="auto", choices=runtimes.PRECISIONS, help="(default auto)")
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=runtimes.PRECISIONS,
+        help="(default auto: as the node, int8 where the card says that it is harmless)",
+    )
 
 
 def open_ground(arguments: argparse.Namespace) -> "Ground":

@@ -41,7 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--against", metavar="M2", help="a second model to compare with, frame by frame")
     add("--runtime", default="auto", choices=["auto", *runtimes.names()], help="(default: the fastest installed)")
     add("--device", default="auto", help="auto, cpu or gpu (default auto)")
-    add("--precision", default="auto", choices=runtimes.PRECISIONS, help="(default auto: what the file holds)")
+    add(
+        "--precision",
+        default="auto",
+        choices=runtimes.PRECISIONS,
+        help="(default auto: int8 where harmless, else what the file holds)",
+    )
     add("--out", type=Path, default=Path("replay_out"), metavar="DIR", help="(default: replay_out)")
     add("--live", action="store_true", help="play the bag in its own time to the real node, over DDS; needs ROS 2")
     add("--rate", type=_rate, metavar="X", help="how many times as fast as it was recorded; with --live (default 1)")

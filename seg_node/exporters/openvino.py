@@ -47,6 +47,7 @@ def write(source: Source, folder: Path, say: Callable[[str], None]) -> list[Arte
     graph.unlink()
     keys = {"precision": wanted.precision, "opset": opset, "batch": wanted.batch}
     keys |= {"layout": "nhwc", "dtype": "uint8", "output": "labels", "fused": True, **strided(wanted)}
+    keys |= {"confidence": True} if wanted.confidence else {}
     if wanted.precision == "int8":
         path = folder / f"{card.name}.int8.xml"
         model, calibration = quantise.quantise(source, model, images, say)

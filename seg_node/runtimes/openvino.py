@@ -9,13 +9,13 @@ from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 import numpy as np
 
 from seg_node.model_card import CardError, ModelCard
-from seg_node.runtimes import Prediction, Runtime, check_precision
+from seg_node.runtimes import Prediction, Runtime, check_precision, is_harmless
 from seg_node.runtimes._adapt import Tensor, infer_in_batches, pick_input, pick_output
 from seg_node.runtimes._threads import inference_threads
 
 REQUIRES = "openvino"
 _FLOATS = ("fp32", "bf16", "fp16")
-READS = {"openvino": _FLOATS, "onnx": _FLOATS, "openvino_int8": ("int8",)}
+READS = {"openvino_int8": ("int8",), "openvino": _FLOATS, "onnx": _FLOATS}
 RANK = 20
 CONFIDENCE = "confidence"  # the name of our graphs' second output
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}  # what int8 leaves over is computed in fp32
@@ -96,9 +96,9 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Open
     """Load the card's OpenVINO or ONNX file.
 
     ``device``: auto or cpu (the CPU), or OpenVINO's own names. ``precision``: fp32, bf16, fp16, where the device
-    computes in it; int8, where the card has that file; auto: what the first of ``READS`` was exported for, or fp32
-    where the device does not compute in it. Raises ValueError for what is not there, CardError where the file is no
-    graph or not as the card says.
+    computes in it; int8, where the card has that file; auto: int8 where that is harmless, else what the first of the
+    other files was exported for, or fp32 where the device does not compute in it. Raises ValueError for what is not
+    there, CardError where the file is no graph or not as the card says.
     """
     import openvino
 
@@ -135,9 +135,9 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Open
 def _choose(card: ModelCard, precision: str, capabilities: List[str]) -> Tuple[str, str]:
     """Return the kind of file and what to compute in; ``capabilities``: the device's, as OpenVINO calls them."""
     floats = ["fp32"] + [name for name in ("bf16", "fp16") if name.upper() in capabilities]
-    kinds = [kind for kind in READS if kind in card.files] or ["openvino"]  # whose absence the card explains
-    possible = floats if kinds[0] != "openvino_int8" else []
-    possible = possible + (["int8"] if "openvino_int8" in kinds else [])
+    kinds = [kind for kind in ("openvino", "onnx") if kind in card.files]
+    has_int8 = "openvino_int8" in card.files
+    possible = (floats if kinds or not has_int8 else []) + (["int8"] if has_int8 else [])
     if precision == "int8" and "int8" not in possible:
         raise ValueError(
             "precision 'int8' is not possible here; choose auto, {}, or make the file for it: seg-node export {} "
@@ -145,10 +145,14 @@ def _choose(card: ModelCard, precision: str, capabilities: List[str]) -> Tuple[s
         )
     check_precision(precision, *possible)
     if precision == "auto":
-        # bf16, OpenVINO's own default where the CPU has it, changes labels: only who asked for it gets it
-        held = "int8" if kinds[0] == "openvino_int8" else _held(card, kinds[0])
-        precision = held if held in possible else "fp32"
-    return ("openvino_int8" if precision == "int8" else kinds[0]), precision
+        if has_int8 and (not kinds or ("INT8" in capabilities and is_harmless(card, "openvino_int8"))):
+            precision = "int8"
+        else:  # bf16, OpenVINO's own default where the CPU has it, changes labels: only who asked for it gets it
+            held = _held(card, kinds[0]) if kinds else "fp32"
+            precision = held if held in possible else "fp32"
+    if precision == "int8":
+        return "openvino_int8", precision
+    return (kinds or ["openvino"])[0], precision  # whose absence the card explains
 
 
 def _held(card: ModelCard, kind: str) -> str:

@@ -6,11 +6,20 @@ import pytest
 
 from seg_node import runtimes
 from seg_node.model_card import load_card
-from seg_node.runtimes import _threads, choose
+from seg_node.runtimes import _threads, choose, openvino
 
 BF16 = {"path": "x.xml", "precision": "bf16"}
 FP32 = {"path": "x.xml", "precision": "fp32"}
 ANY = {"path": "x"}
+
+
+def int8(lost: float = 0.004, truth: str = "labels", **notes: object) -> dict:
+    return {"path": "x.xml", "precision": "int8", "calibration": {"truth": truth, "miou_lost": lost}, **notes}
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtimes, "_GPUS", ())
 
 
 @pytest.mark.parametrize(
@@ -19,7 +28,20 @@ ANY = {"path": "x"}
         ({"onnx": ANY, "torch": ANY}, "auto", "onnx"),
         ({"onnx": ANY, "openvino": FP32}, "auto", "onnx"),
         ({"onnx": ANY, "openvino": BF16}, "auto", "openvino"),  # who exported so wants it
-        ({"onnx": ANY, "openvino_int8": ANY}, "auto", "onnx"),  # without a loss
+        ({"onnx": ANY, "openvino_int8": ANY}, "auto", "onnx"),  # nobody knows what it costs
+        ({"onnx": ANY, "openvino_int8": int8()}, "auto", "openvino"),
+        ({"onnx": ANY, "openvino_int8": int8()}, "fp32", "onnx"),
+        ({"onnx": ANY, "openvino_int8": int8(lost=0.006)}, "auto", "onnx"),
+        ({"onnx": ANY, "openvino_int8": int8(truth="the network's own labels")}, "auto", "onnx"),
+        ({"onnx": ANY, "openvino_int8": {"path": "x.xml", "calibration": {"truth": "labels"}}}, "auto", "onnx"),
+        ({"onnx": ANY, "onnx_confidence": ANY, "openvino_int8": int8()}, "auto", "onnx"),  # or it would be gone
+        ({"onnx": ANY, "onnx_confidence": ANY, "openvino_int8": int8(confidence=True)}, "auto", "openvino"),
+        (
+            {"onnx": ANY, "torch": {"path": "x", "sha256": "1" * 64}, "openvino_int8": int8(weights="2" * 64)},
+            "auto",
+            "onnx",
+        ),
+        ({"onnx": ANY, "onnx_int8": int8()}, "auto", "onnx"),
         ({"onnx": ANY, "torch": ANY}, "bf16", "openvino"),  # it reads ONNX, too
         ({"onnx": ANY}, "int8", "onnx"),  # none can: this one says why
         ({"torch": ANY}, "bf16", "torch"),
@@ -28,6 +50,32 @@ ANY = {"path": "x"}
 def test_which_backend(write_card, monkeypatch: pytest.MonkeyPatch, files: dict, precision: str, wanted: str) -> None:
     monkeypatch.setattr(runtimes, "is_installed", lambda name: True)
     assert choose(load_card(write_card(files=files)), precision) == wanted
+
+
+@pytest.mark.parametrize("device, wanted", [("auto", "onnx"), ("gpu", "onnx"), ("cpu", "openvino")])
+def test_a_gpu_is_not_left_for_int8(
+    write_card, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, device: str, wanted: str
+) -> None:
+    monkeypatch.setattr(runtimes, "is_installed", lambda name: True)
+    monkeypatch.setattr(runtimes, "_GPUS", (str(tmp_path),))
+    assert choose(load_card(write_card(files={"onnx": ANY, "openvino_int8": int8()})), "auto", device) == wanted
+
+
+@pytest.mark.parametrize(
+    "files, precision, can, wanted",
+    [
+        ({"onnx": ANY, "openvino_int8": int8()}, "auto", ["FP32", "INT8"], ("openvino_int8", "int8")),
+        ({"onnx": ANY, "openvino_int8": int8()}, "auto", ["FP32"], ("onnx", "fp32")),
+        ({"onnx": ANY, "openvino_int8": int8(lost=0.1)}, "auto", ["FP32", "INT8"], ("onnx", "fp32")),
+        ({"onnx": ANY, "openvino_int8": int8(lost=0.1)}, "int8", ["FP32", "INT8"], ("openvino_int8", "int8")),
+        ({"onnx": ANY, "openvino_int8": int8()}, "fp32", ["FP32", "INT8"], ("onnx", "fp32")),
+        ({"onnx": ANY, "openvino": BF16, "openvino_int8": int8(lost=0.1)}, "auto", ["BF16"], ("openvino", "bf16")),
+        ({"openvino_int8": int8(lost=0.1)}, "auto", ["FP32"], ("openvino_int8", "int8")),  # it has nothing else
+        ({"torch": ANY}, "auto", ["FP32"], ("openvino", "fp32")),  # whose absence is explained
+    ],
+)
+def test_what_openvino_takes(write_card, files: dict, precision: str, can: list, wanted: tuple) -> None:
+    assert openvino._choose(load_card(write_card(files=files)), precision, can) == wanted
 
 
 @pytest.mark.parametrize("cores, quota, threads", [(1, 9, 1), (2, 9, 2), (3, 9, 2), (8, 9, 7), (8, 2, 2), (8, 1, 1)])
