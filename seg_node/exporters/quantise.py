@@ -56,6 +56,7 @@ def quantise(source: Source, model: Any, images: Images, say: Callable[[str], No
             say(f"{card.name}: only {len(images.calibrate)} images to calibrate on; 100 or more are better")
         say(f"{card.name}: calibrating on {len(images.calibrate)} images ({images.calibrate.name})")
         ranges = nncf.Dataset(meter.batches(images.calibrate))
+        _fold(model)
         # asymmetric activations: many of these networks have PReLU, whose outputs are negative too
         how = {"preset": nncf.QuantizationPreset.MIXED, "subset_size": len(images.calibrate)}
         # what upsamples computes in floats: in INT8 its shares would be other ones, for no gain
@@ -88,6 +89,17 @@ def quantise(source: Source, model: Any, images: Images, say: Callable[[str], No
         "quantisers_left_out": floats,
         "nncf": nncf.__version__,
     }
+
+
+def _fold(model: Any) -> None:
+    """Compute what is constant. A grouped convolution's kernels come out of ONNX through a Reshape, behind which NNCF
+    takes a column of the kernel for the channels; OpenVINO then computes the whole convolution in floats.
+    """
+    from openvino.passes import ConstantFolding, Manager
+
+    passes = Manager()
+    passes.register_pass(ConstantFolding())
+    passes.run_passes(model)
 
 
 def _truth(images: Images) -> str:

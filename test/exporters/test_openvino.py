@@ -165,6 +165,12 @@ def test_int8_of_a_trained_network(trained: Path, some_camvid: Path, capfd: pyte
     only = card._replace(files={"openvino_int8": card.files["openvino_int8"]})
     assert load_runtime(only).precision == "int8"
 
+    graph = openvino.compile_model(card.file("openvino_int8"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    nodes = [node.get_rt_info() for node in graph.get_runtime_model().get_ops()]
+    computed = [n["runtimePrecision"].astype(str) for n in nodes if "Convolution" in n["layerType"].astype(str)]
+    assert len(computed) == 20 and set(computed) <= {"u8", "i8"}  # the grouped ones too
+    assert card.files["openvino_int8"].notes["confidence"] is True
+
 
 def test_mixed_precision_saves_a_network_that_int8_ruins(
     trained: Path, some_camvid: Path, monkeypatch: pytest.MonkeyPatch

@@ -67,11 +67,8 @@ def test_a_gpu_is_not_left_for_int8(
         ({"onnx": ANY, "openvino_int8": int8()}, "auto", ["FP32", "INT8"], ("openvino_int8", "int8")),
         ({"onnx": ANY, "openvino_int8": int8()}, "auto", ["FP32"], ("onnx", "fp32")),
         ({"onnx": ANY, "openvino_int8": int8(lost=0.1)}, "auto", ["FP32", "INT8"], ("onnx", "fp32")),
-        ({"onnx": ANY, "openvino_int8": int8(lost=0.1)}, "int8", ["FP32", "INT8"], ("openvino_int8", "int8")),
         ({"onnx": ANY, "openvino_int8": int8()}, "fp32", ["FP32", "INT8"], ("onnx", "fp32")),
         ({"onnx": ANY, "openvino": BF16, "openvino_int8": int8(lost=0.1)}, "auto", ["BF16"], ("openvino", "bf16")),
-        ({"openvino_int8": int8(lost=0.1)}, "auto", ["FP32"], ("openvino_int8", "int8")),  # it has nothing else
-        ({"torch": ANY}, "auto", ["FP32"], ("openvino", "fp32")),  # whose absence is explained
     ],
 )
 def test_what_openvino_takes(write_card, files: dict, precision: str, can: list, wanted: tuple) -> None:
