@@ -4,7 +4,7 @@ The robot, ``evaluate`` and ``replay`` all go through here. Knows no ROS and no 
 """
 
 import time
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
 
 import cv2
 import numpy as np
@@ -62,9 +62,11 @@ class Segmenter:
         """Label one frame. Raises ViewError as ``place`` does; lets the runtime's exceptions through."""
         return self.segment_many((frame,))[0]
 
-    def segment_many(self, frames: Sequence[Frame]) -> List[Segmentation]:
+    def segment_many(self, frames: Sequence[Frame], settle: Optional[Callable[[], None]] = None) -> List[Segmentation]:
         """Label frames, of any sizes, in one inference; each result has arrays of its own.
 
+        ``settle`` is called when the network has answered, before the last call's results are overwritten: whoever
+        works with these meanwhile gets to end.
         ``resize`` and ``restore`` are each frame's own seconds, ``infer`` those of all together. Raises as
         ``segment`` does, for all frames if one of them is at fault: ask ``place`` first.
         """
@@ -85,6 +87,8 @@ class Segmenter:
         prediction = self._runtime.infer(images)
         inferring = time.perf_counter() - start
 
+        if settle is not None:
+            settle()
         while len(self._answers) < len(frames):
             self._answers.append(_Answer())
         results = []

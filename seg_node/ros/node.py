@@ -1,7 +1,8 @@
 """The node: wiring between ROS and the pipeline, and no more.
 
 Each camera's thread takes its images and leaves the newest in a slot (``receiver``); the worker's decodes, segments
-and publishes, so that frames are never queued; the loader's loads another model beside the running one; the executor's
+and publishes labels, so that frames are never queued; one behind it paints and publishes pictures, while the network
+works on the next frame; the loader's loads another model beside the running one; the executor's
 does all else that others ask for; the main one waits for signals and publishes diagnostics (``process``), so that all
 goes on while a model loads.
 """
@@ -20,7 +21,9 @@ from seg_node import runtimes
 from seg_node.label_set import load_label_set
 from seg_node.model_card import load_card
 from seg_node.pipeline.frame import Frame
+from seg_node.pipeline.segmenter import Segmentation
 from seg_node.ros import parameters
+from seg_node.ros.behind import Behind
 from seg_node.ros.engine import Engine, Loader, Wanted
 from seg_node.ros.health import DROPS, OK, Condition
 from seg_node.ros.jetson import JetsonFigures
@@ -52,6 +55,7 @@ class SegmentationNode(LifecycleNode):
         self._engine_lock = threading.Lock()  # held while a batch is at work; a swap waits for it
         self._gate = threading.Lock()  # held while a swap waits: a busy worker would take the lock again at once
         self._worker: Optional[Turns] = None
+        self._painter: Optional[Behind] = None
         self._loader = Loader(self._swap, self._failed_to_load, self._say)
         self.settings = parameters.declare(self, self._refuse, self._change)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -197,6 +201,7 @@ class SegmentationNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         if self._engine is None and not self._load():
             return _FAILURE
+        self._painter = Behind()
         worker = self._worker = Turns(self._process, len(self._streams), self._batch)
         for slot, stream in enumerate(self._streams):
             stream.listen(functools.partial(worker.offer, slot))
@@ -248,6 +253,9 @@ class SegmentationNode(LifecycleNode):
         for stream in self._streams:
             stream.pause()
         ended = worker.stop(patience)
+        painter, self._painter = self._painter, None
+        if painter is not None:
+            ended = painter.stop(patience) and ended
         for slot in worker.left():
             self._streams[slot].health.dropped("stopped")
         return ended
@@ -302,19 +310,35 @@ class SegmentationNode(LifecycleNode):
             wishes = [stream.wants_confidence() for stream, _, _, _ in frames]
             engine.runtime.wants_confidence = any(wishes)
             try:
-                results = engine.segmenter.segment_many([frame for _, _, frame, _ in frames])
+                painter = self._painter
+                settle = painter.settle if painter is not None else None
+                results = engine.segmenter.segment_many([frame for _, _, frame, _ in frames], settle)
             except Exception as error:  # one frame is no reason to stop
                 for stream, _, _, _ in frames:
                     self._failed(stream, "inference_failed", error)
                 return
             if self._engine is not engine:  # it hung and was given up; others may be at work by now
                 return
+            paintings = []
             for (stream, arrival, frame, seconds), result in zip(frames, results):
                 try:
                     seconds.update(result.timings)
                     stream.publish(arrival, frame, result, seconds)
                 except Exception as error:
                     self._failed(stream, "publishing", error)
+                else:
+                    if stream.outputs.pictures_wanted():
+                        paintings.append((stream, arrival, frame, result))
+            if paintings and painter is not None:
+                painter.give(functools.partial(self._paint, paintings))
+
+    def _paint(self, paintings: List[Tuple[Stream, Arrival, Frame, Segmentation]]) -> None:
+        """Make pictures of labels that are out, in the painter's thread."""
+        for stream, arrival, frame, result in paintings:
+            try:
+                stream.paint(arrival, frame, result)
+            except Exception as error:
+                self._failed(stream, "publishing", error)
 
     def _decode(self, engine: Engine, slot: int, arrival: Arrival) -> Optional[_Frame]:
         stream = self._streams[slot]

@@ -24,6 +24,7 @@ except ImportError:  # no part of ros_base
 
 _ENCODINGS = {"label": "mono8", "confidence": "mono8", "overlay": "bgr8", "color": "bgr8"}
 _CODECS = {"label": "png", "overlay": "jpeg"}  # of NAME/compressed
+_PICTURES = ("overlay", "overlay/compressed", "color", "label/compressed")  # what may come a little later
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]  # fast, and as small
 
 
@@ -38,8 +39,9 @@ class Outputs:
             depth=settings.qos_output_depth,
             reliability=getattr(ReliabilityPolicy, settings.qos_output_reliability.upper()),
         )
-        self._lock = threading.RLock()  # a publisher must not be destroyed while it is used
         self._publishers: Dict[str, Any] = {}
+        # a publisher must not be destroyed while it is used; one for each, since pictures are sent in another thread
+        self._locks = {name: threading.RLock() for each in _ENCODINGS for name in (each, each + "/compressed")}
         self._messages = {name: _image() for name in _ENCODINGS}  # reused: making one costs more than filling it
         self._infos = node.create_publisher(CameraInfo, prefix + "camera_info", self.qos)
         self._overlay: Optional[Overlay] = None
@@ -47,19 +49,19 @@ class Outputs:
 
     def set(self, settings: Settings) -> None:
         """Take new settings: offer what they want, withdraw what they do not."""
-        with self._lock:
-            self._settings = settings
-            for name in _ENCODINGS:
-                wanted = getattr(settings, "publish_" + name)
-                self._offer(name, Image, wanted)
-                if name in _CODECS:
-                    self._offer(name + "/compressed", CompressedImage, wanted)
+        self._settings = settings
+        for name in _ENCODINGS:
+            wanted = getattr(settings, "publish_" + name)
+            self._offer(name, Image, wanted)
+            if name in _CODECS:
+                self._offer(name + "/compressed", CompressedImage, wanted)
 
     def _offer(self, name: str, kind: Any, wanted: bool) -> None:
-        if wanted and name not in self._publishers:
-            self._publishers[name] = self._node.create_publisher(kind, self._prefix + name, self.qos)
-        elif not wanted and name in self._publishers:
-            self._node.destroy_publisher(self._publishers.pop(name))
+        with self._locks[name]:
+            if wanted and name not in self._publishers:
+                self._publishers[name] = self._node.create_publisher(kind, self._prefix + name, self.qos)
+            elif not wanted and name in self._publishers:
+                self._node.destroy_publisher(self._publishers.pop(name))
 
     def paint_with(self, label_set: LabelSet) -> None:
         """Take the colours for overlay and color. Unknown names in ``classes`` are left out."""
@@ -94,18 +96,22 @@ class Outputs:
             self._compress("overlay", image, header)
         return {"overlay": time.perf_counter() - start}
 
+    def pictures_wanted(self) -> bool:
+        """Return whether somebody subscribes to what ``pictures`` makes."""
+        return any(self.wanted(name) for name in _PICTURES)
+
     def info_wanted(self) -> bool:
         """Return whether somebody subscribes to camera_info."""
         return bool(self._infos.get_subscription_count())
 
     def wanted(self, name: str) -> bool:
         """Return whether an output is offered and somebody subscribes to it."""
-        with self._lock:
+        with self._locks[name]:
             publisher = self._publishers.get(name)
             return publisher is not None and bool(publisher.get_subscription_count())
 
     def _send(self, name: str, image: np.ndarray, header: Any) -> None:
-        with self._lock:
+        with self._locks[name]:
             if self.wanted(name):
                 message = fill_image(self._messages[name], image, header, _ENCODINGS[name])
                 self._publishers[name].publish(message)
@@ -122,7 +128,7 @@ class Outputs:
         # as image_transport's compressed plug-in writes it
         message = CompressedImage(header=header, format="{0}; {1} compressed {0}".format(encoding, codec))
         message.data = array.array("B", data.tobytes())
-        with self._lock:
+        with self._locks[topic]:
             if self.wanted(topic):
                 self._publishers[topic].publish(message)
 

@@ -80,7 +80,7 @@ _DESCRIPTIONS = {
     "model": "A shipped model's name, or a folder with a card.yaml. Changed live, the new one loads beside the old.",
     "runtime": "The backend that runs the network; auto: the fastest that is installed.",
     "device": "Where it runs, in the backend's own words (cpu, gpu, ...); auto: the backend's choice.",
-    "precision": "fp32, fp16, bf16 or int8, where the backend can; auto: what the file holds, int8 where it is harmless.",
+    "precision": "fp32, fp16, bf16, int8, where the backend can; auto: what the file holds, int8 where harmless.",
     "cameras": "Names of cameras: NAME/image in, ~/NAME/label out. Empty: one camera, image in, ~/label out.",
     "transport": "raw subscribes image (Image), compressed subscribes image/compressed (CompressedImage).",
     "roi": "x, y, width, height in pixels of the camera image: only that is segmented. Empty: all of it.",

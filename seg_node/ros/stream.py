@@ -61,7 +61,8 @@ class Stream:
         self.outputs = Outputs(node, "~/" + prefix, settings)
         compressed = settings.transport == "compressed"
         self._message_type, self._read, self._to_frame = _TRANSPORTS[settings.transport]
-        self._decoded: Optional[np.ndarray] = None  # the last frame's pixels, where they are not the message's
+        # the last two frames' pixels, where they are not the messages': the older may be painted still
+        self._decoded: List[Optional[np.ndarray]] = [None, None]
         image = node.resolve_topic_name(prefix + "image")
         # As image_transport does: remap `image`, and its companions follow.
         self.topic = image + ("/compressed" if compressed else "")
@@ -259,10 +260,11 @@ class Stream:
     # Out
 
     def decode(self, msg: Any) -> Frame:
-        """Return a message's image; its pixels may be overwritten by the next call. Raises MessageError."""
-        frame = self._to_frame(msg, self._decoded)
+        """Return a message's image; its pixels may be overwritten by the call after the next. Raises MessageError."""
+        frame = self._to_frame(msg, self._decoded[0])
         if frame.image.base is None:
-            self._decoded = frame.image
+            self._decoded[0] = frame.image
+        self._decoded.reverse()
         return frame
 
     def wants_confidence(self) -> bool:
@@ -275,10 +277,7 @@ class Stream:
         return self._pixels * sum(size for name, size in _PIXEL.items() if self.outputs.wanted(name))
 
     def publish(self, arrival: Arrival, frame: Frame, result: Segmentation, seconds: dict) -> None:
-        """Send a frame's labels, then what may come a little later. ``seconds``: its stages so far.
-
-        Raises what the middleware raises.
-        """
+        """Send a frame's labels, and its cloud. ``seconds``: its stages so far. Raises what the middleware raises."""
         header = arrival.msg.header
         try:
             self.outputs.labels(result, header, self._info, seconds)
@@ -294,7 +293,10 @@ class Stream:
         self.health.labelled(seconds)
         if self.cloud is not None:
             self.cloud.publish(frame, result, header)
-        self.health.painted(self.outputs.pictures(frame, result, header))
+
+    def paint(self, arrival: Arrival, frame: Frame, result: Segmentation) -> None:
+        """Make and send a frame's pictures, a little later. Raises what the middleware raises."""
+        self.health.painted(self.outputs.pictures(frame, result, arrival.msg.header))
 
 
 def _nobody(serialized: bytes) -> None:

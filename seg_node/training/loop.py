@@ -15,11 +15,12 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from seg_node.training import checkpoint, start
+from seg_node.training.averaging import Averaged
 from seg_node.training.data import Data
 from seg_node.training.gradual_grouping import GradualGrouping
 from seg_node.training.losses import class_frequency
@@ -178,7 +179,7 @@ def _trainer(recipe: Recipe, out: Path, watchers: list[Callback], monitor: str, 
     # who watches stands before the checkpoints: an epoch that is saved is also written down
     callbacks: list[Callback] = [*watchers, LearningRateMonitor(), best, last]
     if recipe.ema:
-        callbacks.append(EMAWeightAveraging(decay=recipe.ema))
+        callbacks.append(Averaged(recipe.ema))
     if recipe.alpha:
         callbacks.append(GradualGrouping(recipe.alpha))
     if recipe.steps:

@@ -168,7 +168,7 @@ class Recipe:
     schedule: Schedule = Schedule("constant")
     loss: Loss = Loss()
     augment: Augment = Augment()
-    ema: float | None = None  # decay a step of the averaged weights that are scored and saved
+    ema: float | None = None  # decay a step of the averaged weights that are scored and saved; less in the first steps
     validate_every: int = 1  # epochs
     gradient_clip: float | None = None  # norm
     precision: str = "32-true"  # Lightning's names: 32-true, bf16-mixed, 16-mixed

@@ -253,3 +253,19 @@ def test_the_small_labels_are_those_that_were_enlarged(make_card, answers):
     assert np.array_equal(segmenter.segment(frame(8, 12)).small, LABELS)
     segmenter.view = View(roi=(0, 0, 6, 8))
     assert segmenter.segment(frame(8, 12)).small is None
+
+
+@pytest.mark.parametrize("sizes", [[(8, 12)], [(4, 6)], [(8, 12), (5, 7)]])
+def test_the_last_results_are_whole_until_settled(make_card, sizes):
+    card = make_card()
+    segmenter = Segmenter(card, Reads(card))
+    kept = [result.labels for result in segmenter.segment_many([blocks(*size)[0] for size in sizes])]
+    before, seen = [labels.copy() for labels in kept], []
+
+    def settle():
+        seen.append(all(map(np.array_equal, kept, before)))
+
+    after = segmenter.segment_many([frame(*size) for size in sizes], settle)
+    assert seen == [True]
+    assert all(new.labels is old for new, old in zip(after, kept))  # and then overwritten
+    assert not any(map(np.array_equal, kept, before))
