@@ -222,11 +222,11 @@ def test_auto_takes_an_installed_one_that_reads_the_cards_files(exported: Path) 
 @pytest.mark.parametrize(
     "files, precision, name",
     [
-        ("onnx openvino_int8 torch", "auto", "onnx"),
+        ("onnx openvino_int8 torch", "auto", "openvino"),
         ("onnx openvino_int8 torch", "int8", "openvino"),
-        ("onnx onnx_int8 openvino_int8", "int8", "onnx"),
+        ("onnx onnx_int8 openvino_int8", "int8", "openvino"),
         ("onnx_tx2 torch", "bf16", "torch"),
-        ("onnx torch", "int8", "onnx"),  # none has it: the fastest says what to do
+        ("onnx torch", "int8", "openvino"),  # none has it: the fastest says what to do
     ],
 )
 def test_auto_takes_one_that_has_the_precision(exported: Path, files: str, precision: str, name: str) -> None:

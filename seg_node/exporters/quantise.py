@@ -60,7 +60,9 @@ def quantise(source: Source, model: Any, images: Images, say: Callable[[str], No
         # asymmetric activations: many of these networks have PReLU, whose outputs are negative too
         how = {"preset": nncf.QuantizationPreset.MIXED, "subset_size": len(images.calibrate)}
         # what upsamples computes in floats: in INT8 its shares would be other ones, for no gain
-        how["ignored_scope"] = nncf.IgnoredScope(patterns=[f"{UPSAMPLING}.*"], validate=False)
+        # what is compared (a maximum with where it came from, in ENet's and SegNet's pooling) must stay as it is, too
+        kept = {"patterns": [f"{UPSAMPLING}.*"], "names": _around_infinity(model), "types": ["Equal"]}
+        how["ignored_scope"] = nncf.IgnoredScope(**kept, validate=False)
         best, floats = nncf.quantize(model, ranges, **how), 0
         say(f"{card.name}: measuring on {len(images.measure)} other images ({images.measure.name})")
         before, after = meter.miou([model, best], images.measure)
@@ -100,6 +102,15 @@ def _fold(model: Any) -> None:
     passes = Manager()
     passes.register_pass(ConstantFolding())
     passes.run_passes(model)
+
+
+def _around_infinity(model: Any) -> list[str]:
+    """Return the names of what pads with infinity, and of what takes it from there: it has no range."""
+    pads = [op for op in model.get_ops() if op.get_type_name() == "Pad" and len(op.inputs()) == 4]
+    values = {pad: pad.input(3).get_source_output().get_node() for pad in pads}
+    endless = [pad for pad in pads if not np.isfinite(getattr(values[pad], "data", 0)).all()]
+    users = [user.get_node() for pad in endless for user in pad.output(0).get_target_inputs()]
+    return sorted({op.get_friendly_name() for op in [*endless, *users]})
 
 
 def _truth(images: Images) -> str:

@@ -5,7 +5,8 @@ A backend is a module with
     REQUIRES  the library it imports, inside load() and nowhere else
     READS     the kinds of the card's files that it can run, best first, and what it may compute each in; the device
               decides whether it can. An INT8 file is taken unasked where it ``is_harmless`` only
-    RANK      its place when "auto" chooses, fastest first as measured (docs/results); None: only by name
+    RANK      its place when "auto" chooses, fastest first as measured (docs/results): on a CPU, and on a machine with
+              an NVIDIA GPU; None: only by name
     load(card, device, precision) -> Runtime
 """
 
@@ -88,12 +89,12 @@ def is_installed(name: str) -> bool:
 def choose(card: ModelCard, precision: str = "auto", device: str = "auto") -> str:
     """Return the fastest installed backend that can run one of ``card``'s files, in ``precision`` if one can.
 
-    With ``precision`` auto, one whose file holds bf16 or harmless INT8 comes first: a half and a third of fp32's
-    time on a CPU. INT8 does so only where no GPU would be faster. Raises ValueError for none that runs any of them.
+    One that has a file of that very precision comes first. ``device``: "cpu" on a machine with a GPU means its CPU.
+    Raises ValueError for none that runs any of them.
     """
     usable = [name for name in names() if backend(name).RANK is not None and file_kind(card, name)]
-    fast = ["bf16"] if device != "cpu" and any(os.path.exists(path) for path in _GPUS) else ["bf16", "int8"]
-    usable.sort(key=lambda name: (precision != "auto" or _held(card, name) not in fast, backend(name).RANK))
+    gpu = device != "cpu" and any(os.path.exists(path) for path in _GPUS)
+    usable.sort(key=lambda name: (not _holds(card, name, precision), backend(name).RANK[gpu]))
     installed = [name for name in usable if is_installed(name)]
     fitting = [name for name in installed if precision == "auto" or precision in _precisions(card, name)]
     for name in fitting or installed:  # where none fits, the fastest explains what it can do
@@ -131,10 +132,10 @@ def _precisions(card: ModelCard, name: str) -> List[str]:
     return [each for kind, can in backend(name).READS.items() if kind in card.files for each in can]
 
 
-def _held(card: ModelCard, name: str) -> str:
-    """Return the precision that the file was exported for which backend ``name`` would read."""
-    kind = file_kind(card, name)
-    return str(card.files[kind].notes.get("precision", "")) if kind else ""
+def _holds(card: ModelCard, name: str, precision: str) -> bool:
+    """Whether a file that backend ``name`` reads was exported in ``precision``."""
+    kinds = [kind for kind in backend(name).READS if kind in card.files]
+    return any(card.files[kind].notes.get("precision") == precision for kind in kinds)
 
 
 def check_precision(wanted: str, *possible: str) -> None:

@@ -12,7 +12,7 @@ from seg_node.runtimes._threads import inference_threads
 
 REQUIRES = "onnxruntime"
 READS = {"onnx": ("fp32",), "onnx_tx2": ("fp32",), "onnx_fp16": ("fp16",), "onnx_int8": ("int8",)}
-RANK = 10
+RANK = (20, 10)
 _log = logging.getLogger(__name__)
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
 

@@ -16,7 +16,7 @@ from seg_node.runtimes._threads import inference_threads
 REQUIRES = "openvino"
 _FLOATS = ("fp32", "bf16", "fp16")
 READS = {"openvino_int8": ("int8",), "openvino": _FLOATS, "onnx": _FLOATS}
-RANK = 20
+RANK = (10, 30)
 CONFIDENCE = "confidence"  # the name of our graphs' second output
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}  # what int8 leaves over is computed in fp32
 _DTYPES = {"u8": "uint8", "f32": "float32", "f16": "float16", "f64": "float64", "i32": "int32", "i64": "int64"}

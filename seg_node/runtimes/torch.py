@@ -13,7 +13,7 @@ from seg_node.runtimes import Prediction, Runtime, check_precision
 
 REQUIRES = "torch"
 READS = {"torch": ("fp32", "fp16", "bf16")}
-RANK = 30
+RANK = (30, 20)
 
 
 class TorchRuntime(Runtime):

@@ -119,8 +119,8 @@ def trained(tmp_path: Path) -> Path:
     return shipped(tmp_path / "trained")
 
 
-def shipped(folder: Path) -> Path:
-    only_weights(Path(shutil.copytree(load_card("rdsnet_camvid").folder, folder)))
+def shipped(folder: Path, name: str = "rdsnet_camvid") -> Path:
+    only_weights(Path(shutil.copytree(load_card(name).folder, folder)))
     table = yaml.safe_load((folder / "card.yaml").read_text())
     table.update(name="trained", input={**table["input"], "size": list(SMALL)})
     table.pop("scores")
@@ -170,6 +170,19 @@ def test_int8_of_a_trained_network(trained: Path, some_camvid: Path, capfd: pyte
     computed = [n["runtimePrecision"].astype(str) for n in nodes if "Convolution" in n["layerType"].astype(str)]
     assert len(computed) == 20 and set(computed) <= {"u8", "i8"}  # the grouped ones too
     assert card.files["openvino_int8"].notes["confidence"] is True
+
+
+def test_int8_leaves_comparisons_alone(tmp_path: Path, some_camvid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ENet's pooling compares a maximum with where it came from, behind a border of -infinity."""
+    pytest.importorskip("nncf")
+    monkeypatch.setattr(quantise, "MOST_LOST", 1.0)  # no mixed precision
+    wanted = Wanted(precision="int8", calibrate=some_camvid)
+    made = exporters.make(shipped(tmp_path / "trained", "enet_camvid"), "openvino", wanted).files["openvino_int8"]
+    assert made["calibration"]["miou_lost"] < 0.05 and made["calibration"]["miou_fp32"] > 0.2
+    graph = openvino.Core().read_model(tmp_path / "trained" / made["path"])
+    compared = [op for op in graph.get_ops() if op.get_type_name() == "Equal"]
+    makers = {op.input(i).get_source_output().get_node().get_type_name() for op in compared for i in (0, 1)}
+    assert len(compared) == 36 and "FakeQuantize" not in makers
 
 
 def test_mixed_precision_saves_a_network_that_int8_ruins(

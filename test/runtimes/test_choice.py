@@ -17,6 +17,9 @@ def int8(lost: float = 0.004, truth: str = "labels", **notes: object) -> dict:
     return {"path": "x.xml", "precision": "int8", "calibration": {"truth": truth, "miou_lost": lost}, **notes}
 
 
+WITH_CONFIDENCE = {"onnx": ANY, "onnx_confidence": ANY, "openvino_int8": int8()}
+
+
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtimes, "_GPUS", ())
@@ -25,26 +28,15 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "files, precision, wanted",
     [
-        ({"onnx": ANY, "torch": ANY}, "auto", "onnx"),
-        ({"onnx": ANY, "openvino": FP32}, "auto", "onnx"),
-        ({"onnx": ANY, "openvino": BF16}, "auto", "openvino"),  # who exported so wants it
-        ({"onnx": ANY, "openvino_int8": ANY}, "auto", "onnx"),  # nobody knows what it costs
-        ({"onnx": ANY, "openvino_int8": int8()}, "auto", "openvino"),
-        ({"onnx": ANY, "openvino_int8": int8()}, "fp32", "onnx"),
-        ({"onnx": ANY, "openvino_int8": int8(lost=0.006)}, "auto", "onnx"),
-        ({"onnx": ANY, "openvino_int8": int8(truth="the network's own labels")}, "auto", "onnx"),
-        ({"onnx": ANY, "openvino_int8": {"path": "x.xml", "calibration": {"truth": "labels"}}}, "auto", "onnx"),
-        ({"onnx": ANY, "onnx_confidence": ANY, "openvino_int8": int8()}, "auto", "onnx"),  # or it would be gone
-        ({"onnx": ANY, "onnx_confidence": ANY, "openvino_int8": int8(confidence=True)}, "auto", "openvino"),
-        (
-            {"onnx": ANY, "torch": {"path": "x", "sha256": "1" * 64}, "openvino_int8": int8(weights="2" * 64)},
-            "auto",
-            "onnx",
-        ),
-        ({"onnx": ANY, "onnx_int8": int8()}, "auto", "onnx"),
-        ({"onnx": ANY, "torch": ANY}, "bf16", "openvino"),  # it reads ONNX, too
-        ({"onnx": ANY}, "int8", "onnx"),  # none can: this one says why
+        ({"onnx": ANY, "torch": ANY}, "auto", "openvino"),  # it reads ONNX, too
+        ({"onnx_tx2": ANY, "torch": ANY}, "auto", "onnx"),
+        ({"torch": ANY}, "auto", "torch"),
+        ({"onnx": FP32, "torch": ANY}, "bf16", "openvino"),
+        ({"onnx": FP32, "onnx_fp16": {"path": "x", "precision": "fp16"}}, "fp16", "onnx"),  # OpenVINO may or may not
+        ({"onnx": FP32, "openvino": {"path": "x", "precision": "fp16"}}, "fp16", "openvino"),
+        ({"onnx": ANY}, "int8", "openvino"),  # none can: this one says why
         ({"torch": ANY}, "bf16", "torch"),
+        ({"torch": ANY, "tensorrt": ANY}, "auto", "torch"),  # an engine by name only
     ],
 )
 def test_which_backend(write_card, monkeypatch: pytest.MonkeyPatch, files: dict, precision: str, wanted: str) -> None:
@@ -53,7 +45,7 @@ def test_which_backend(write_card, monkeypatch: pytest.MonkeyPatch, files: dict,
 
 
 @pytest.mark.parametrize("device, wanted", [("auto", "onnx"), ("gpu", "onnx"), ("cpu", "openvino")])
-def test_a_gpu_is_not_left_for_int8(
+def test_which_with_a_gpu(
     write_card, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, device: str, wanted: str
 ) -> None:
     monkeypatch.setattr(runtimes, "is_installed", lambda name: True)
@@ -66,7 +58,22 @@ def test_a_gpu_is_not_left_for_int8(
     [
         ({"onnx": ANY, "openvino_int8": int8()}, "auto", ["FP32", "INT8"], ("openvino_int8", "int8")),
         ({"onnx": ANY, "openvino_int8": int8()}, "auto", ["FP32"], ("onnx", "fp32")),
-        ({"onnx": ANY, "openvino_int8": int8(lost=0.1)}, "auto", ["FP32", "INT8"], ("onnx", "fp32")),
+        ({"onnx": ANY, "openvino_int8": int8(lost=0.0051)}, "auto", ["FP32", "INT8"], ("onnx", "fp32")),
+        ({"onnx": ANY, "openvino_int8": int8(truth="the network")}, "auto", ["FP32", "INT8"], ("onnx", "fp32")),
+        ({"onnx": ANY, "openvino_int8": {"path": "x.xml"}}, "auto", ["FP32", "INT8"], ("onnx", "fp32")),
+        (WITH_CONFIDENCE, "auto", ["FP32", "INT8"], ("onnx", "fp32")),  # or it would be gone
+        (
+            {**WITH_CONFIDENCE, "openvino_int8": int8(confidence=True)},
+            "auto",
+            ["FP32", "INT8"],
+            ("openvino_int8", "int8"),
+        ),
+        (
+            {"onnx": ANY, "torch": {"path": "x", "sha256": "1" * 64}, "openvino_int8": int8(weights="2" * 64)},
+            "auto",
+            ["FP32", "INT8"],
+            ("onnx", "fp32"),
+        ),
         ({"onnx": ANY, "openvino_int8": int8()}, "fp32", ["FP32", "INT8"], ("onnx", "fp32")),
         ({"onnx": ANY, "openvino": BF16, "openvino_int8": int8(lost=0.1)}, "auto", ["BF16"], ("openvino", "bf16")),
     ],
