@@ -14,6 +14,7 @@ from bench.table import Row, row
 from bench.turns import in_turns, percentiles
 from bench.workers import Worker
 from seg_node.model_card import load_card
+from seg_node.runtimes import is_harmless, is_installed
 
 SATURATED = 1.25  # times as many frames as the network takes
 BELOW = 0.9  # of the bare network's rate: nothing may be lost here
@@ -45,6 +46,8 @@ class Bare:
 def measure(plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
     size = load_card(plan.model).size
     yield from _measure(plan, plan.model, size, plan.cameras, say)
+    if has_int8(plan.model) and plan.name == "full":
+        yield from _measure(plan, plan.model, size, plan.cameras, say, "fp32")
     for network in plan.networks:
         if network != size:
             with tempfile.TemporaryDirectory(prefix="seg_node_bench_") as folder:
@@ -53,17 +56,29 @@ def measure(plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
                 yield from _measure(plan, str(model), network, (network,), say)
 
 
+def has_int8(model: str) -> bool:
+    """Whether the node takes INT8 by itself."""
+    card = load_card(model)
+    return "openvino_int8" in card.files and is_installed("openvino") and is_harmless(card, "openvino_int8")
+
+
 def _measure(
-    plan: Plan, model: str, network: Size, cameras: tuple[Size, ...], say: Callable[[str], None]
+    plan: Plan,
+    model: str,
+    network: Size,
+    cameras: tuple[Size, ...],
+    say: Callable[[str], None],
+    precision: str = "auto",
 ) -> Iterator[Row]:
     with Field() as field:
-        say(f"starting the node and the network, {shown(network)}")
-        bare = field.worker("bench.bare", model)
+        say(f"starting the node and the network, {shown(network)}, precision {precision}")
+        bare = field.worker("bench.bare", model, "--precision", precision)
         bare.ask("infer", frames=plan.share())
-        node = field.start("ours", OURS, model=model)
+        node = field.start("ours", OURS, model=model, precision=precision)
+        which = f"network {shown(network)}" + ("" if precision == "auto" else f" {precision}")
         for outputs in plan.outputs:
             for camera in cameras:
-                name = f"network {shown(network)}, camera {shown(camera)}, {'+'.join(outputs)}"
+                name = f"{which}, camera {shown(camera)}, {'+'.join(outputs)}"
                 say(name)
                 yield from compare(plan, field, bare, node, camera, outputs, name)
 

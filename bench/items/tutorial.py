@@ -1,6 +1,6 @@
 """Our node against the one that one would otherwise write (bench/tutorial_node.py), with the same network.
 
-As it starts by itself, and in INT8 where the model has that.
+As it starts by itself, and in fp32 where it takes INT8 by itself.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from bench.field import OURS, TUTORIAL, Drive, Field, Node, cpu_a_frame, delivered
-from bench.items.node import SATURATED, shown
+from bench.items.node import SATURATED, has_int8, shown
 from bench.plan import BOTH, Plan
 from bench.table import Row, row
 from bench.turns import in_turns, percentiles
-from seg_node.model_card import load_card
-from seg_node.runtimes import is_installed
 
 _EASY = 0.6  # of the slower node's rate: both keep up
 _TIMES, _LATENCY = 4.0, 0.25  # the goals
@@ -23,8 +21,8 @@ def measure(plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
     with Field() as field:
         say("starting both nodes")
         nodes = {"ours": field.start("ours", OURS, model=plan.model)}
-        if "openvino_int8" in load_card(plan.model).files and is_installed("openvino"):
-            nodes["ours in INT8"] = field.start("int8", OURS, model=plan.model, precision="int8")
+        if has_int8(plan.model):
+            nodes["ours in fp32"] = field.start("fp32", OURS, model=plan.model, precision="fp32")
         nodes["tutorial"] = field.start("tutorial", TUTORIAL, model=plan.model)
         for node in nodes.values():
             field.listen(node, BOTH)

@@ -33,6 +33,7 @@ from seg_node.ros.transport import crowded, segment_in_force, trim_malloc
 from seg_node.ros.turns import Turns
 
 _HUNG = 10.0  # seconds after which a transition gives an inference up
+_SMALL = 1 << 18  # pixels of labels whose pictures are made sooner than handed to another thread
 _THROTTLE = 5.0  # seconds between two log lines from one place
 _PATIENCE = 15.0  # the same, of what goes as it should
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -329,11 +330,13 @@ class SegmentationNode(LifecycleNode):
                 else:
                     if stream.outputs.pictures_wanted():
                         paintings.append((stream, arrival, frame, result))
-            if paintings and painter is not None:
+            if painter is None or sum(result.labels.size for _, _, _, result in paintings) < _SMALL:
+                self._paint(paintings)
+            else:
                 painter.give(functools.partial(self._paint, paintings))
 
     def _paint(self, paintings: List[Tuple[Stream, Arrival, Frame, Segmentation]]) -> None:
-        """Make pictures of labels that are out, in the painter's thread."""
+        """Make pictures of labels that are out."""
         for stream, arrival, frame, result in paintings:
             try:
                 stream.paint(arrival, frame, result)
