@@ -21,7 +21,7 @@ ENV RMW_IMPLEMENTATION=${RMW}
 # ROS 2 Jazzy's messages are compiled against numpy 1, which Ubuntu 24.04 has.
 COPY requirements/numpy1.txt /src/seg_node/requirements/
 RUN python3 -m pip install --no-cache-dir --break-system-packages \
-    -c /src/seg_node/requirements/numpy1.txt onnxruntime==1.23.2
+    -c /src/seg_node/requirements/numpy1.txt onnxruntime==1.23.2 openvino==2026.4.1
 
 COPY package.xml setup.py setup.cfg pyproject.toml README.md /src/seg_node/
 COPY resource /src/seg_node/resource

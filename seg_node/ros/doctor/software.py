@@ -75,7 +75,7 @@ def check_model(machine: Machine) -> List[Finding]:
     try:
         name = runtimes.choose(card)
     except ValueError as error:
-        return found + [Finding("model", ERROR, str(error), ("pip install onnxruntime",))]
+        return found + [Finding("model", ERROR, str(error), ("pip install openvino",))]
     if name in _SLOW_TO_LOAD:
         return found + [
             Finding("model", OK, "{}: files are whole; {} would run it (not tried)".format(card.name, name))
