@@ -335,7 +335,7 @@ def test_what_a_hung_inference_says_after_all_is_not_published():
         def place(self, frame):
             pass
 
-        def segment_many(self, frames):
+        def segment_many(self, frames, settle):
             node._engine = None  # as deactivation does once it has waited long enough
             return [SimpleNamespace(timings={}) for _ in frames]
 
@@ -343,7 +343,7 @@ def test_what_a_hung_inference_says_after_all_is_not_published():
     stream = SimpleNamespace(cloud=None, decode=lambda message: message, publish=lambda *what: said.append(what))
     stream.wants_confidence = lambda: False
     engine = SimpleNamespace(segmenter=Hung(), runtime=SimpleNamespace())
-    node = SimpleNamespace(_engine=engine, _engine_lock=threading.Lock(), _streams=[stream])
+    node = SimpleNamespace(_engine=engine, _engine_lock=threading.Lock(), _streams=[stream], _painter=None)
     node._gate = threading.Lock()
     node._failed = lambda *what: said.append(what)
     node._decode = lambda *what: SegmentationNode._decode(node, *what)
