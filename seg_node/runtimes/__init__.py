@@ -11,6 +11,7 @@ A backend is a module with
 """
 
 import importlib.util
+import logging
 import os
 from types import ModuleType
 from typing import Dict, List, NamedTuple, Optional, Tuple
@@ -18,10 +19,11 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 import numpy as np
 
 from seg_node import plugins
-from seg_node.model_card import ModelCard
+from seg_node.model_card import CardError, ModelCard
 
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 MAY_LOSE = 0.005  # of mIoU, as a share of 1: what "auto" gives for an INT8 file's speed
+_log = logging.getLogger(__name__)
 _GPUS = ("/dev/nvidiactl", "/dev/nvgpu", "/dev/nvhost-gpu", "/dev/dxg")  # NVIDIA's driver; a Jetson's; WSL's
 
 
@@ -92,18 +94,23 @@ def choose(card: ModelCard, precision: str = "auto", device: str = "auto") -> st
     One that has a file of that very precision comes first. ``device``: "cpu" on a machine with a GPU means its CPU.
     Raises ValueError for none that runs any of them.
     """
+    return _ranked(card, precision, device)[0]
+
+
+def _ranked(card: ModelCard, precision: str, device: str) -> List[str]:
+    """Return what ``choose`` may choose, best first; one or more."""
     usable = [name for name in names() if backend(name).RANK is not None and file_kind(card, name)]
     gpu = device != "cpu" and any(os.path.exists(path) for path in _GPUS)
     usable.sort(key=lambda name: (not _holds(card, name, precision), backend(name).RANK[gpu]))
     installed = [name for name in usable if is_installed(name)]
-    fitting = [name for name in installed if precision == "auto" or precision in _precisions(card, name)]
-    for name in fitting or installed:  # where none fits, the fastest explains what it can do
-        return name
-    raise ValueError(
-        "model '{}' ({}) runs with {}; none is installed: pip install one of them".format(
-            card.name, ", ".join(card.files) or "no files", ", ".join(usable) or "no backend here"
+    if not installed:
+        raise ValueError(
+            "model '{}' ({}) runs with {}; none is installed: pip install one of them".format(
+                card.name, ", ".join(card.files) or "no files", ", ".join(usable) or "no backend here"
+            )
         )
-    )
+    # where none fits, the fastest explains what it can do
+    return [name for name in installed if precision == "auto" or precision in _precisions(card, name)] or installed
 
 
 def file_kind(card: ModelCard, name: str) -> Optional[str]:
@@ -147,12 +154,30 @@ def check_precision(wanted: str, *possible: str) -> None:
 def load_runtime(card: ModelCard, runtime: str = "auto", device: str = "auto", precision: str = "auto") -> Runtime:
     """Load ``card``'s network in a backend; "auto" takes the fastest that is installed and has the precision.
 
-    ``precision``: one of ``PRECISIONS``; auto is what the exported file holds, INT8 where it ``is_harmless``.
+    ``precision``: one of ``PRECISIONS``; auto is what the exported file holds, INT8 where it ``is_harmless``. Where
+    "auto"'s first choice cannot run a file that is whole, as may be with a stranger's graph, the next one is tried.
 
     Raises ValueError (no such backend, device or precision), CardError or FileNotFoundError (the file is missing,
     damaged or not what its name says), ImportError that says what to install.
     """
-    name = choose(card, precision, device) if runtime == "auto" else runtime
+    if runtime != "auto":
+        return _load(card, runtime, device, precision)
+    first, *others = _ranked(card, precision, device)
+    try:
+        return _load(card, first, device, precision)
+    except CardError as error:
+        card.file(file_kind(card, first) or "")  # damaged, or of other weights: no reason to take another
+        for name in others:
+            try:
+                loaded = _load(card, name, device, precision)
+            except (ValueError, OSError, ImportError):
+                continue
+            _log.warning("%s; %s runs it instead", error, name)
+            return loaded
+        raise
+
+
+def _load(card: ModelCard, name: str, device: str, precision: str) -> Runtime:
     module = backend(name)
     if not is_installed(name):
         raise ImportError("runtime '{0}' needs {1}: pip install {1}".format(name, module.REQUIRES))

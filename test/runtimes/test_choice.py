@@ -1,11 +1,12 @@
 """Which backend "auto" takes, and how many threads a network gets. No network is loaded for it."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from seg_node import runtimes
-from seg_node.model_card import load_card
+from seg_node.model_card import CardError, load_card
 from seg_node.runtimes import _threads, choose, openvino
 
 BF16 = {"path": "x.xml", "precision": "bf16"}
@@ -80,6 +81,47 @@ def test_which_with_a_gpu(
 )
 def test_what_openvino_takes(write_card, files: dict, precision: str, can: list, wanted: tuple) -> None:
     assert openvino._choose(load_card(write_card(files=files)), precision, can) == wanted
+
+
+class Loads:
+    """A backend's module that loads itself, or cannot."""
+
+    RANK, REQUIRES, READS = (1, 1), "sys", {"onnx": ("fp32",)}
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+
+    def load(self, *how: object) -> "Loads":
+        if self.error:
+            raise self.error
+        return self
+
+
+@pytest.mark.parametrize(
+    "first, damaged, raises",
+    [
+        (CardError("x.onnx: no such operator"), False, None),
+        (CardError("x.onnx: no such operator"), True, "sha256 differs"),
+        (ValueError("device 'nonsense' is not there"), False, "nonsense"),
+    ],
+)
+def test_a_stranger_that_the_fastest_cannot_run(
+    write_card, monkeypatch: pytest.MonkeyPatch, caplog, first: Exception, damaged: bool, raises: str | None
+) -> None:
+    folder = write_card(files={"onnx": {"path": "x.onnx", "sha256": hashlib.sha256(b"graph").hexdigest()}})
+    (folder / "x.onnx").write_bytes(b"else" if damaged else b"graph")
+    modules = {"one": Loads(first), "two": Loads(ValueError("cannot")), "three": Loads(None)}
+    monkeypatch.setattr(runtimes, "names", lambda: list(modules))
+    monkeypatch.setattr(runtimes, "backend", modules.get)
+    if raises is None:
+        assert runtimes.load_runtime(load_card(folder)) is modules["three"]
+        assert "no such operator; three runs it instead" in caplog.text
+        modules["three"].error = first
+        with pytest.raises(CardError, match="no such operator"):
+            runtimes.load_runtime(load_card(folder))
+    else:
+        with pytest.raises(ValueError, match=raises):
+            runtimes.load_runtime(load_card(folder))
 
 
 @pytest.mark.parametrize("cores, quota, threads", [(1, 9, 1), (2, 9, 2), (3, 9, 2), (8, 9, 7), (8, 2, 2), (8, 1, 1)])
