@@ -229,7 +229,10 @@ def test_auto_takes_an_installed_one_that_reads_the_cards_files(exported: Path) 
         ("onnx torch", "int8", "openvino"),  # none has it: the fastest says what to do
     ],
 )
-def test_auto_takes_one_that_has_the_precision(exported: Path, files: str, precision: str, name: str) -> None:
+def test_auto_takes_one_that_has_the_precision(
+    exported: Path, monkeypatch: pytest.MonkeyPatch, files: str, precision: str, name: str
+) -> None:
+    monkeypatch.setattr(runtimes, "_GPUS", ())
     for needed in ("onnx", "openvino", "torch"):
         if not runtimes.is_installed(needed):
             pytest.skip(f"{needed} is not installed")

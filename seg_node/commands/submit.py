@@ -5,13 +5,14 @@ its official name. The model must have Cityscapes' 19 classes, with or without v
 
 examples:
   seg-node submit runs/c3net2 --data cityscapes --out c3net2.zip
-  seg-node submit models/espnet --data cityscapes --split val --out val.zip --runtime onnx
+  seg-node submit models/espnet --data cityscapes --split val --out val.zip --precision fp32
 """
 
 import argparse
 from pathlib import Path
 
 from seg_node import runtimes
+from seg_node.commands._scoring import add_runtime_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="Cityscapes' folder, with leftImg8bit/ in it")
     parser.add_argument("--split", default="test", help="train, val or test (default test)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.zip")
-    parser.add_argument("--runtime", default="auto", choices=["auto", *runtimes.names()])
-    parser.add_argument("--device", default="auto", help="auto, cpu or gpu (default auto)")
+    add_runtime_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not images:
         raise DatasetError(found.empty)
     card = load_card(arguments.model)
-    runtime = runtimes.load_runtime(card, arguments.runtime, arguments.device)
+    runtime = runtimes.load_runtime(card, arguments.runtime, arguments.device, arguments.precision)
     segmenter = Segmenter(card, runtime)
     to_train_ids = segmenter.label_set.to(load_label_set(cityscapes.LABEL_SET))
     with Bars("images") as bars, Submission(arguments.out) as submission:
@@ -49,5 +49,5 @@ def run(arguments: argparse.Namespace) -> int:
             submission.add(pair.name, cv2.LUT(labels, to_train_ids))
             progress(number, len(images))
     runtime.close()
-    print(f"{arguments.out}: {len(images)} images of {arguments.split}")
+    print(f"{arguments.out}: {len(images)} images of {arguments.split} by {runtime.name} in {runtime.precision}")
     return 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from seg_node.runtimes import Runtime, file_kind
+from seg_node.runtimes import Runtime
 from seg_node.runtimes._adapt import to_input
 
 _ON_THE_WAY = ("Cast", "Squeeze", "Unsqueeze", "Reshape", "Transpose", "Identity", "Convert")
@@ -28,6 +28,8 @@ class Shower:
             return None
         logits = np.asarray(logits, np.float32)
         classes = self._runtime.card.classes
+        if logits.ndim == 3:  # an argmax of planes sees (1, classes, h w)
+            logits = logits.reshape(*logits.shape[:2], *self._runtime.card.size)
         if logits.ndim == 4 and logits.shape[1] != classes == logits.shape[3]:
             logits = logits.transpose(0, 3, 1, 2)
         return logits if logits.ndim == 4 and logits.shape[1] == classes else None
@@ -45,7 +47,7 @@ def _onnx(runtime: Runtime) -> Any:
     import onnx
     import onnxruntime
 
-    kind = str(file_kind(runtime.card, "onnx"))
+    kind = runtime.kind
     card = runtime.card.for_file(kind)
     model = onnx.load(str(card.files[kind].path))
     name = before_argmax(model.graph)
@@ -79,7 +81,7 @@ def before_argmax(graph: Any) -> str | None:
 def _openvino(runtime: Runtime) -> Any:
     import openvino
 
-    kind = str(file_kind(runtime.card, "openvino"))
+    kind = runtime.kind
     card = runtime.card.for_file(kind)
     model = openvino.Core().read_model(str(Path(card.files[kind].path)))
     port = model.output(0).get_node().input_value(0)

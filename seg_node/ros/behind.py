@@ -17,7 +17,7 @@ class Behind:
     def give(self, work: Callable[[], None]) -> None:
         """Have it done; it must not raise. Nothing happens once this was stopped."""
         with self._condition:
-            self._condition.wait_for(self._idle)
+            self._condition.wait_for(lambda: self._work is None)
             if self._running:
                 self._work = work
                 self._condition.notify_all()
@@ -25,7 +25,7 @@ class Behind:
     def settle(self) -> None:
         """Wait until nothing is at work."""
         with self._condition:
-            self._condition.wait_for(self._idle)
+            self._condition.wait_for(lambda: self._work is None)
 
     def stop(self, timeout: float) -> bool:
         """Let the work at hand end; returns whether it ended within ``timeout`` seconds."""
@@ -35,9 +35,6 @@ class Behind:
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def _idle(self) -> bool:
-        return self._work is None or not self._thread.is_alive()
-
     def _run(self) -> None:
         while True:
             with self._condition:
@@ -45,7 +42,9 @@ class Behind:
                 work = self._work
             if work is None:
                 return
-            work()
-            with self._condition:
-                self._work = work = None
-                self._condition.notify_all()
+            try:
+                work()
+            finally:
+                with self._condition:
+                    self._work = work = None
+                    self._condition.notify_all()

@@ -10,7 +10,7 @@ goes on while a model loads.
 import functools
 import threading
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -21,7 +21,6 @@ from seg_node import runtimes
 from seg_node.label_set import load_label_set
 from seg_node.model_card import load_card
 from seg_node.pipeline.frame import Frame
-from seg_node.pipeline.segmenter import Segmentation
 from seg_node.ros import parameters
 from seg_node.ros.behind import Behind
 from seg_node.ros.engine import Engine, Loader, Wanted
@@ -253,10 +252,11 @@ class SegmentationNode(LifecycleNode):
             return True
         for stream in self._streams:
             stream.pause()
+        limit = time.monotonic() + patience
         ended = worker.stop(patience)
         painter, self._painter = self._painter, None
         if painter is not None:
-            ended = painter.stop(patience) and ended
+            ended = painter.stop(max(0.0, limit - time.monotonic())) and ended
         for slot in worker.left():
             self._streams[slot].health.dropped("stopped")
         return ended
@@ -279,7 +279,7 @@ class SegmentationNode(LifecycleNode):
         if not ended:
             self._engine = None  # better leaked than freed under a running inference
             self._engine_lock, self._gate = threading.Lock(), threading.Lock()  # the hung worker keeps the old ones
-            self._complain("an inference has not ended after {:g} s".format(_HUNG))
+            self._complain("an inference, or its pictures, has not ended after {:g} s".format(_HUNG))
         return ended
 
     def _release(self) -> None:
@@ -328,18 +328,19 @@ class SegmentationNode(LifecycleNode):
                 except Exception as error:
                     self._failed(stream, "publishing", error)
                 else:
-                    if stream.outputs.pictures_wanted():
-                        paintings.append((stream, arrival, frame, result))
-            if painter is None or sum(result.labels.size for _, _, _, result in paintings) < _SMALL:
+                    paint = stream.painting(arrival, frame, result)
+                    if paint is not None:
+                        paintings.append((stream, paint))
+            if painter is None or sum(result.labels.size for result in results) < _SMALL:
                 self._paint(paintings)
             else:
                 painter.give(functools.partial(self._paint, paintings))
 
-    def _paint(self, paintings: List[Tuple[Stream, Arrival, Frame, Segmentation]]) -> None:
+    def _paint(self, paintings: List[Tuple[Stream, Callable[[], None]]]) -> None:
         """Make pictures of labels that are out."""
-        for stream, arrival, frame, result in paintings:
+        for stream, paint in paintings:
             try:
-                stream.paint(arrival, frame, result)
+                paint()
             except Exception as error:
                 self._failed(stream, "publishing", error)
 

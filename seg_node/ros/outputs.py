@@ -1,9 +1,10 @@
 """What one camera's frames become on topics, each made and sent only where someone listens."""
 
 import array
+import functools
 import threading
 import time
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -80,9 +81,15 @@ class Outputs:
             self._infos.publish(scaled_info(info, header, result.labels.shape))
         seconds["publish"] = time.perf_counter() - start
 
-    def pictures(self, frame: Frame, result: Segmentation, header: Any) -> Dict[str, float]:
-        """Compress, paint and publish what may come a little later; returns seconds by stage, {} for nothing done."""
-        overlay, settings = self._overlay, self._settings
+    def painting(self, frame: Frame, result: Segmentation, header: Any) -> Callable[[], Dict[str, float]]:
+        """Return what compresses, paints and publishes what may come a little later, with the settings and colours of
+        now; it returns seconds by stage, {} for nothing done.
+        """
+        return functools.partial(self._pictures, frame, result, header, self._overlay, self._settings)
+
+    def _pictures(
+        self, frame: Frame, result: Segmentation, header: Any, overlay: Optional[Overlay], settings: Settings
+    ) -> Dict[str, float]:
         self._compress("label", result.labels, header)
         blended = self.wanted("overlay") or self.wanted("overlay/compressed")
         if overlay is None or not (blended or self.wanted("color")):
@@ -97,7 +104,7 @@ class Outputs:
         return {"overlay": time.perf_counter() - start}
 
     def pictures_wanted(self) -> bool:
-        """Return whether somebody subscribes to what ``pictures`` makes."""
+        """Return whether somebody subscribes to what a ``painting`` makes."""
         return any(self.wanted(name) for name in _PICTURES)
 
     def info_wanted(self) -> bool:

@@ -61,7 +61,7 @@ class Stream:
         self.outputs = Outputs(node, "~/" + prefix, settings)
         compressed = settings.transport == "compressed"
         self._message_type, self._read, self._to_frame = _TRANSPORTS[settings.transport]
-        # the last two frames' pixels, where they are not the messages': the older may be painted still
+        # pixels of the frame at hand and of the one that is painted, where they are not the messages'
         self._decoded: List[Optional[np.ndarray]] = [None, None]
         image = node.resolve_topic_name(prefix + "image")
         # As image_transport does: remap `image`, and its companions follow.
@@ -260,11 +260,10 @@ class Stream:
     # Out
 
     def decode(self, msg: Any) -> Frame:
-        """Return a message's image; its pixels may be overwritten by the call after the next. Raises MessageError."""
+        """Return a message's image; the next call may overwrite it, unless it is painted. Raises MessageError."""
         frame = self._to_frame(msg, self._decoded[0])
         if frame.image.base is None:
             self._decoded[0] = frame.image
-        self._decoded.reverse()
         return frame
 
     def wants_confidence(self) -> bool:
@@ -287,16 +286,24 @@ class Stream:
         self._pixels = result.labels.size
         if result.confidence is None and self._waits_for_confidence:
             self.health.error(
-                "somebody waits for confidence, but this model gives none: seg-node export MODEL --to onnx --confidence"
+                "somebody waits for confidence, but the file that runs gives none: seg-node export it with --confidence"
             )
         seconds["total"] = time.monotonic() - arrival.at
         self.health.labelled(seconds)
         if self.cloud is not None:
             self.cloud.publish(frame, result, header)
 
-    def paint(self, arrival: Arrival, frame: Frame, result: Segmentation) -> None:
-        """Make and send a frame's pictures, a little later. Raises what the middleware raises."""
-        self.health.painted(self.outputs.pictures(frame, result, arrival.msg.header))
+    def painting(self, arrival: Arrival, frame: Frame, result: Segmentation) -> Optional[Callable[[], None]]:
+        """Return what makes and sends a frame's pictures, or None where nobody wants any.
+
+        It may be called in another thread, while the next frame is taken; it raises what the middleware raises. Frame
+        and result must stay until it has ended, and the painting after it must not be asked for before.
+        """
+        if not self.outputs.pictures_wanted():
+            return None
+        self._decoded.reverse()
+        make = self.outputs.painting(frame, result, arrival.msg.header)
+        return lambda: self.health.painted(make())
 
 
 def _nobody(serialized: bytes) -> None:

@@ -5,8 +5,9 @@ A backend is a module with
     REQUIRES  the library it imports, inside load() and nowhere else
     READS     the kinds of the card's files that it can run, best first, and what it may compute each in; the device
               decides whether it can. An INT8 file is taken unasked where it ``is_harmless`` only
-    RANK      its place when "auto" chooses, fastest first as measured (docs/results): on a CPU, and on a machine with
-              an NVIDIA GPU; None: only by name
+    RANK      its place when "auto" chooses, fastest first as measured (docs/results); None: only by name
+    ON_GPU    the file in its library that only a build for NVIDIA's GPUs has, if there is one: on a machine with such a
+              GPU, that build comes before what runs on the CPU
     load(card, device, precision) -> Runtime
 """
 
@@ -24,7 +25,17 @@ from seg_node.model_card import CardError, ModelCard
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 MAY_LOSE = 0.005  # of mIoU, as a share of 1: what "auto" gives for an INT8 file's speed
 _log = logging.getLogger(__name__)
-_GPUS = ("/dev/nvidiactl", "/dev/nvgpu", "/dev/nvhost-gpu", "/dev/dxg")  # NVIDIA's driver; a Jetson's; WSL's
+# NVIDIA's driver; a Jetson's; WSL's
+_GPUS = ("/dev/nvidiactl", "/dev/nvgpu", "/dev/nvhost-gpu", "/usr/lib/wsl/lib/libcuda.so.1")
+
+
+class CannotLoad(CardError):
+    """A library cannot load a file that is whole: another one may."""
+
+    def __init__(self, text: str, kind: str) -> None:
+        """``kind``: of the card's file."""
+        super().__init__(text)
+        self.kind = kind
 
 
 class Prediction(NamedTuple):
@@ -43,6 +54,7 @@ class Runtime:
     name = ""
     device = "cpu"  # where it runs, in the backend's own words
     precision = "fp32"  # what it computes in; a backend that does otherwise says so
+    kind = ""  # of the card's file that it runs, where it was made from one
     batch: Optional[int] = None  # images that one inference takes; None: any number
     wants_confidence = False  # set by who uses it; may change between two inferences, and costs
 
@@ -91,18 +103,23 @@ def is_installed(name: str) -> bool:
 def choose(card: ModelCard, precision: str = "auto", device: str = "auto") -> str:
     """Return the fastest installed backend that can run one of ``card``'s files, in ``precision`` if one can.
 
-    One that has a file of that very precision comes first. ``device``: "cpu" on a machine with a GPU means its CPU.
-    Raises ValueError for none that runs any of them.
+    One that has a file of that very precision comes first, and INT8 that ``is_harmless`` not last. ``device``: "cpu"
+    on a machine with a GPU means its CPU. Raises ValueError for none that runs any of them.
     """
     return _ranked(card, precision, device)[0]
 
 
 def _ranked(card: ModelCard, precision: str, device: str) -> List[str]:
     """Return what ``choose`` may choose, best first; one or more."""
-    usable = [name for name in names() if backend(name).RANK is not None and file_kind(card, name)]
-    gpu = device != "cpu" and any(os.path.exists(path) for path in _GPUS)
-    usable.sort(key=lambda name: (not _holds(card, name, precision), backend(name).RANK[gpu]))
-    installed = [name for name in usable if is_installed(name)]
+    usable = {name: file_kind(card, name) or "" for name in names() if backend(name).RANK is not None}
+    usable = {name: kind for name, kind in usable.items() if kind}
+    gpu = device.lower() != "cpu" and any(os.path.exists(path) for path in _GPUS)
+
+    def order(name: str) -> Tuple[bool, bool, bool, int]:
+        on_cpu = not (gpu and _is_for_gpus(name))
+        return not _holds(card, name, precision), not is_harmless(card, usable[name]), on_cpu, backend(name).RANK
+
+    installed = [name for name in sorted(usable, key=order) if is_installed(name)]
     if not installed:
         raise ValueError(
             "model '{}' ({}) runs with {}; none is installed: pip install one of them".format(
@@ -113,6 +130,14 @@ def _ranked(card: ModelCard, precision: str, device: str) -> List[str]:
     return [name for name in installed if precision == "auto" or precision in _precisions(card, name)] or installed
 
 
+def _is_for_gpus(name: str) -> bool:
+    """Whether the installed library is a build for NVIDIA's GPUs; it is not imported."""
+    module = backend(name)
+    found = importlib.util.find_spec(module.REQUIRES) if hasattr(module, "ON_GPU") else None
+    folders = (found.submodule_search_locations or []) if found else []
+    return any(os.path.exists(os.path.join(folder, module.ON_GPU)) for folder in folders)
+
+
 def file_kind(card: ModelCard, name: str) -> Optional[str]:
     """Return the kind of the card's file that backend ``name`` would read unasked, or None."""
     reads: Dict[str, Tuple[str, ...]] = backend(name).READS
@@ -121,17 +146,28 @@ def file_kind(card: ModelCard, name: str) -> Optional[str]:
 
 
 def is_harmless(card: ModelCard, kind: str) -> bool:
-    """Whether a file of the card may be taken unasked: any that is not INT8, and an INT8 one of the card's weights that
-    by the card lost at most ``MAY_LOSE`` on labelled images, and that gives a confidence if others of its files do.
+    """Whether a file of the card may be taken unasked.
+
+    Any that is not INT8. An INT8 one of the card's weights that passed the parity gate, by the card lost at most
+    ``MAY_LOSE`` on labelled images, takes one image, labels every pixel, and gives a confidence if other exported files
+    do.
     """
     if not kind.endswith("_int8"):
         return True
-    if card.stale(kind):
-        return False
     notes = card.files[kind].notes
-    how = notes.get("calibration") or {}
-    unsure = "onnx_confidence" in card.files and not notes.get("confidence")
-    return how.get("truth") == "labels" and how.get("miou_lost", 1.0) <= MAY_LOSE and not unsure
+    how, parity = notes.get("calibration"), notes.get("parity")
+    if not isinstance(how, dict) or how.get("truth") != "labels" or card.stale(kind):
+        return False
+    lost = how.get("miou_lost")
+    others = [other for name, other in card.files.items() if name != kind]
+    unsure = any(other.notes.get("confidence") for other in others) or "onnx_confidence" in card.files
+    return (
+        isinstance(lost, (int, float))
+        and lost <= MAY_LOSE
+        and not (isinstance(parity, dict) and parity.get("passed") is False)
+        and notes.get("batch", 1) == notes.get("label_stride", 1) == 1
+        and (bool(notes.get("confidence")) or not unsure)
+    )
 
 
 def _precisions(card: ModelCard, name: str) -> List[str]:
@@ -155,7 +191,7 @@ def load_runtime(card: ModelCard, runtime: str = "auto", device: str = "auto", p
     """Load ``card``'s network in a backend; "auto" takes the fastest that is installed and has the precision.
 
     ``precision``: one of ``PRECISIONS``; auto is what the exported file holds, INT8 where it ``is_harmless``. Where
-    "auto"'s first choice cannot run a file that is whole, as may be with a stranger's graph, the next one is tried.
+    "auto"'s first choice cannot load a whole file, as may be with a stranger's graph, another that reads it is tried.
 
     Raises ValueError (no such backend, device or precision), CardError or FileNotFoundError (the file is missing,
     damaged or not what its name says), ImportError that says what to install.
@@ -165,9 +201,10 @@ def load_runtime(card: ModelCard, runtime: str = "auto", device: str = "auto", p
     first, *others = _ranked(card, precision, device)
     try:
         return _load(card, first, device, precision)
-    except CardError as error:
-        card.file(file_kind(card, first) or "")  # damaged, or of other weights: no reason to take another
+    except CannotLoad as error:
         for name in others:
+            if error.kind not in backend(name).READS:
+                continue
             try:
                 loaded = _load(card, name, device, precision)
             except (ValueError, OSError, ImportError):

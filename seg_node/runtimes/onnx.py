@@ -6,13 +6,14 @@ from typing import Any, Callable, List, Tuple
 import numpy as np
 
 from seg_node.model_card import CardError, ModelCard
-from seg_node.runtimes import Prediction, Runtime, check_precision
+from seg_node.runtimes import CannotLoad, Prediction, Runtime, check_precision
 from seg_node.runtimes._adapt import Tensor, infer_in_batches, pick_input, pick_output
 from seg_node.runtimes._threads import inference_threads
 
 REQUIRES = "onnxruntime"
 READS = {"onnx": ("fp32",), "onnx_tx2": ("fp32",), "onnx_fp16": ("fp16",), "onnx_int8": ("int8",)}
-RANK = (20, 10)
+RANK = 20
+ON_GPU = "capi/libonnxruntime_providers_cuda.so"
 _log = logging.getLogger(__name__)
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
 
@@ -23,7 +24,7 @@ class OnnxRuntime(Runtime):
     def __init__(self, card: ModelCard, kind: str, session: Any, open_session: Callable[[str], Any]) -> None:
         """``kind``: of the file that ``session`` runs; ``open_session`` opens another."""
         super().__init__(card)
-        self._kind, self._session, self._open = kind, session, open_session
+        self.kind, self._session, self._open = kind, session, open_session
         self._confident: Any = None  # opened when first wanted
         self._fed = card = card.for_file(kind)
         self.precision = {"onnx_fp16": "fp16", "onnx_int8": "int8"}.get(kind, "fp32")
@@ -36,7 +37,7 @@ class OnnxRuntime(Runtime):
 
     def _infer(self, images: np.ndarray) -> Prediction:
         run = self._run
-        if self.wants_confidence and self._kind + "_confidence" in self.card.files:
+        if self.wants_confidence and self.kind + "_confidence" in self.card.files:
             run = self._run_with_confidence
         return infer_in_batches(run, images, self._fed, self.batch, self.wants_confidence)
 
@@ -46,7 +47,7 @@ class OnnxRuntime(Runtime):
 
     def _run_with_confidence(self, x: np.ndarray) -> List[np.ndarray]:
         if self._confident is None:
-            self._confident = self._open(self._kind + "_confidence")
+            self._confident = self._open(self.kind + "_confidence")
         outputs: List[np.ndarray] = self._confident.run(None, {self._confident.get_inputs()[0].name: x})
         return outputs
 
@@ -75,9 +76,8 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Onnx
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # ONNX Runtime raises its own classes, which differ between versions
-            raise CardError(
-                "{}: ONNX Runtime cannot load it: {}{}".format(path, error, _advice(card, error))
-            ) from error
+            text = "{}: ONNX Runtime cannot load it: {}{}".format(path, error, _advice(card, error))
+            raise CannotLoad(text, kind) from error
         _check_device(device, providers, session.get_providers())
         return session
 

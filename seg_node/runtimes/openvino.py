@@ -8,15 +8,15 @@ from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from seg_node.model_card import CardError, ModelCard
-from seg_node.runtimes import Prediction, Runtime, check_precision, is_harmless
+from seg_node.model_card import ModelCard
+from seg_node.runtimes import CannotLoad, Prediction, Runtime, check_precision, is_harmless
 from seg_node.runtimes._adapt import Tensor, infer_in_batches, pick_input, pick_output
 from seg_node.runtimes._threads import inference_threads
 
 REQUIRES = "openvino"
 _FLOATS = ("fp32", "bf16", "fp16")
 READS = {"openvino_int8": ("int8",), "openvino": _FLOATS, "onnx": _FLOATS}
-RANK = (10, 30)
+RANK = 10
 CONFIDENCE = "confidence"  # the name of our graphs' second output
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}  # what int8 leaves over is computed in fp32
 _DTYPES = {"u8": "uint8", "f32": "float32", "f16": "float16", "f64": "float64", "i32": "int32", "i64": "int64"}
@@ -40,7 +40,7 @@ class OpenVinoRuntime(Runtime):
         """``compile_file``: from a kind of the card's files, and whether with confidence, to a CompiledModel."""
         super().__init__(card)
         self.device, self.precision = device, precision
-        self._compile, self._kind = compile_file, kind
+        self._compile, self.kind = compile_file, kind
         self._plain: Optional[Opened] = _open(compile_file(kind, False), card.for_file(kind))
         self._confident: Optional[Opened] = None
         self._knows_confidence = False  # opened, if there is any, when first wanted
@@ -60,7 +60,7 @@ class OpenVinoRuntime(Runtime):
 
     def _open_confident(self) -> Optional[Opened]:
         """Open the graph that gives confidence: the IR itself, or an ONNX file beside it; None where there is none."""
-        kinds = [] if self._kind == "onnx" else [self._kind]
+        kinds = [] if self.kind == "onnx" else [self.kind]
         if self.precision != "int8":  # labels must not change with a wish for confidence
             kinds.append("onnx_confidence")
         for kind in kinds:
@@ -96,9 +96,9 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Open
     """Load the card's OpenVINO or ONNX file.
 
     ``device``: auto or cpu (the CPU), or OpenVINO's own names. ``precision``: fp32, bf16, fp16, where the device
-    computes in it; int8, where the card has that file; auto: int8 where that is harmless, else what the first of the
-    other files was exported for, or fp32 where the device does not compute in it. Raises ValueError for what is not
-    there, CardError where the file is no graph or not as the card says.
+    computes in it; int8, where the card has that file; auto: int8 on a CPU that is made for it, where the file is
+    harmless, else what the first of the other files was exported for, or fp32 where the device does not compute in it.
+    Raises ValueError for what is not there, CardError where the file is no graph or not as the card says.
     """
     import openvino
 
@@ -110,7 +110,10 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Open
                 device, ", ".join(name.lower() for name in core.available_devices)
             )
         )
-    kind, wanted = _choose(card, precision, core.get_property(target, "OPTIMIZATION_CAPABILITIES"))
+    capabilities = core.get_property(target, "OPTIMIZATION_CAPABILITIES")
+    if target != "CPU" or not _has_vnni():  # "INT8" without it saturates: not what the card measured
+        capabilities = [name for name in capabilities if name != "INT8"]
+    kind, wanted = _choose(card, precision, capabilities)
     hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[wanted]}
     if target == "CPU":
         hints["INFERENCE_NUM_THREADS"] = str(inference_threads())
@@ -123,7 +126,7 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Open
                 _cut_confidence(model)
             compiled = core.compile_model(model, target, hints)
         except RuntimeError as error:
-            raise CardError("{}: OpenVINO cannot load it: {}".format(path, error)) from error
+            raise CannotLoad("{}: OpenVINO cannot load it: {}".format(path, error), kind) from error
         real = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()  # it falls back without a word
         if real != _HINTS[wanted]:
             raise ValueError("device '{}' does not compute in {}, only in {}".format(target.lower(), wanted, real))
@@ -153,6 +156,16 @@ def _choose(card: ModelCard, precision: str, capabilities: List[str]) -> Tuple[s
     if precision == "int8":
         return "openvino_int8", precision
     return (kinds or ["openvino"])[0], precision  # whose absence the card explains
+
+
+def _has_vnni() -> bool:
+    """Whether this CPU multiplies and adds bytes without a loss (x86's VNNI)."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            flags = next((line for line in file if line.startswith("flags")), "").split()
+    except OSError:  # not Linux
+        return False
+    return "avx512_vnni" in flags or "avx_vnni" in flags
 
 
 def _held(card: ModelCard, kind: str) -> str:

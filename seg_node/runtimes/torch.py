@@ -13,7 +13,8 @@ from seg_node.runtimes import Prediction, Runtime, check_precision
 
 REQUIRES = "torch"
 READS = {"torch": ("fp32", "fp16", "bf16")}
-RANK = (30, 20)
+RANK = 30
+ON_GPU = "lib/libtorch_cuda.so"
 
 
 class TorchRuntime(Runtime):

@@ -19,7 +19,7 @@ def distillation_loss(
     """Return the mean over pixels of KL(teacher || student), both softened, times the temperature's square.
 
     ``student``, ``teacher``: logits (N, C, ...) of the same classes. ``counts``: bool (N, ...), the pixels that are
-    meant; all of them by default. 0 where there is no pixel.
+    meant; all of them by default. 0 where none is.
     """
     wanted = functional.log_softmax(teacher / temperature, 1)
     found = functional.log_softmax(student / temperature, 1)

@@ -25,8 +25,8 @@ def test_the_shipped_model_labels_the_camera_with_the_best_backend_there_is(load
     engine = done.get(timeout=60)
     assert isinstance(engine, Engine), engine
     about = dict(engine.about())
-    assert about["model"] == "rdsnet_camvid" and about["input_size"] == "360x480" and about["precision"] == "fp32"
-    assert about["runtime"] != "fake"
+    assert about["model"] == "rdsnet_camvid" and about["input_size"] == "360x480"
+    assert about["precision"] in ("fp32", "int8") and about["runtime"] != "fake"
     for image in golden.values():
         large = cv2.resize(image, (640, 480))
         labels = engine.segmenter.segment(Frame(large, "bgr")).labels

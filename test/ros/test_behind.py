@@ -36,6 +36,7 @@ def test_settle_waits_for_what_is_at_work():
 def test_what_hangs_is_told_and_nobody_waits_for_a_thread_that_has_ended():
     behind, go = Behind(), threading.Event()
     behind.give(lambda: go.wait(5) and None)
+    time.sleep(0.02)
     assert not behind.stop(0.05)
     go.set()
     assert behind.stop(5)

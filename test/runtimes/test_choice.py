@@ -1,20 +1,19 @@
 """Which backend "auto" takes, and how many threads a network gets. No network is loaded for it."""
 
-import hashlib
 from pathlib import Path
 
 import pytest
 
 from seg_node import runtimes
 from seg_node.model_card import CardError, load_card
-from seg_node.runtimes import _threads, choose, openvino
+from seg_node.runtimes import CannotLoad, _threads, choose, openvino
 
 BF16 = {"path": "x.xml", "precision": "bf16"}
 FP32 = {"path": "x.xml", "precision": "fp32"}
 ANY = {"path": "x"}
 
 
-def int8(lost: float = 0.004, truth: str = "labels", **notes: object) -> dict:
+def int8(lost: float | None = 0.004, truth: str = "labels", **notes: object) -> dict:
     return {"path": "x.xml", "precision": "int8", "calibration": {"truth": truth, "miou_lost": lost}, **notes}
 
 
@@ -38,6 +37,13 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"onnx": ANY}, "int8", "openvino"),  # none can: this one says why
         ({"torch": ANY}, "bf16", "torch"),
         ({"torch": ANY, "tensorrt": ANY}, "auto", "torch"),  # an engine by name only
+        ({"torch": ANY, "openvino_int8": int8(lost=0.03)}, "auto", "torch"),  # not harmless
+        ({"torch": ANY, "openvino_int8": int8(lost=0.03)}, "int8", "openvino"),
+        (
+            {"onnx_tx2": ANY, "openvino_int8": int8(weights="2" * 64), "torch": {"path": "x", "sha256": "1" * 64}},
+            "auto",
+            "onnx",
+        ),
     ],
 )
 def test_which_backend(write_card, monkeypatch: pytest.MonkeyPatch, files: dict, precision: str, wanted: str) -> None:
@@ -45,11 +51,21 @@ def test_which_backend(write_card, monkeypatch: pytest.MonkeyPatch, files: dict,
     assert choose(load_card(write_card(files=files)), precision) == wanted
 
 
-@pytest.mark.parametrize("device, wanted", [("auto", "onnx"), ("gpu", "onnx"), ("cpu", "openvino")])
+@pytest.mark.parametrize(
+    "builds, device, wanted",
+    [
+        (["onnx", "torch"], "auto", "onnx"),
+        (["onnx", "torch"], "gpu", "onnx"),
+        (["onnx", "torch"], "CPU", "openvino"),
+        (["torch"], "auto", "openvino"),  # PyTorch has no file here
+        ([], "auto", "openvino"),
+    ],
+)
 def test_which_with_a_gpu(
-    write_card, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, device: str, wanted: str
+    write_card, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, builds: list, device: str, wanted: str
 ) -> None:
     monkeypatch.setattr(runtimes, "is_installed", lambda name: True)
+    monkeypatch.setattr(runtimes, "_is_for_gpus", lambda name: name in builds)
     monkeypatch.setattr(runtimes, "_GPUS", (str(tmp_path),))
     assert choose(load_card(write_card(files={"onnx": ANY, "openvino_int8": int8()})), "auto", device) == wanted
 
@@ -62,6 +78,10 @@ def test_which_with_a_gpu(
         ({"onnx": ANY, "openvino_int8": int8(lost=0.0051)}, "auto", ["FP32", "INT8"], ("onnx", "fp32")),
         ({"onnx": ANY, "openvino_int8": int8(truth="the network")}, "auto", ["FP32", "INT8"], ("onnx", "fp32")),
         ({"onnx": ANY, "openvino_int8": {"path": "x.xml"}}, "auto", ["FP32", "INT8"], ("onnx", "fp32")),
+        ({"onnx": ANY, "openvino_int8": int8(lost=None)}, "auto", ["FP32", "INT8"], ("onnx", "fp32")),
+        ({"onnx": ANY, "openvino_int8": int8(label_stride=2)}, "auto", ["FP32", "INT8"], ("onnx", "fp32")),
+        ({"onnx": ANY, "openvino_int8": int8(batch=4)}, "auto", ["FP32", "INT8"], ("onnx", "fp32")),
+        ({"onnx": ANY, "openvino_int8": int8(parity={"passed": False})}, "auto", ["FP32", "INT8"], ("onnx", "fp32")),
         (WITH_CONFIDENCE, "auto", ["FP32", "INT8"], ("onnx", "fp32")),  # or it would be gone
         (
             {**WITH_CONFIDENCE, "openvino_int8": int8(confidence=True)},
@@ -86,10 +106,10 @@ def test_what_openvino_takes(write_card, files: dict, precision: str, can: list,
 class Loads:
     """A backend's module that loads itself, or cannot."""
 
-    RANK, REQUIRES, READS = (1, 1), "sys", {"onnx": ("fp32",)}
+    RANK, REQUIRES = 1, "sys"
 
-    def __init__(self, error: Exception | None) -> None:
-        self.error = error
+    def __init__(self, reads: dict, error: Exception | None) -> None:
+        self.READS, self.error = reads, error
 
     def load(self, *how: object) -> "Loads":
         if self.error:
@@ -98,30 +118,32 @@ class Loads:
 
 
 @pytest.mark.parametrize(
-    "first, damaged, raises",
+    "first, raises",
     [
-        (CardError("x.onnx: no such operator"), False, None),
-        (CardError("x.onnx: no such operator"), True, "sha256 differs"),
-        (ValueError("device 'nonsense' is not there"), False, "nonsense"),
+        (CannotLoad("x.onnx: no such operator", "onnx"), None),
+        (CannotLoad("x.xml: no graph", "openvino"), "no graph"),  # which nothing else reads
+        (CardError("x.onnx: sha256 differs"), "sha256 differs"),
+        (ValueError("device 'nonsense' is not there"), "nonsense"),
     ],
 )
-def test_a_stranger_that_the_fastest_cannot_run(
-    write_card, monkeypatch: pytest.MonkeyPatch, caplog, first: Exception, damaged: bool, raises: str | None
+def test_a_stranger_that_the_fastest_cannot_load(
+    write_card, monkeypatch: pytest.MonkeyPatch, caplog, first: Exception, raises: str | None
 ) -> None:
-    folder = write_card(files={"onnx": {"path": "x.onnx", "sha256": hashlib.sha256(b"graph").hexdigest()}})
-    (folder / "x.onnx").write_bytes(b"else" if damaged else b"graph")
-    modules = {"one": Loads(first), "two": Loads(ValueError("cannot")), "three": Loads(None)}
+    card, onnx = load_card(write_card(files={"onnx": ANY, "torch": ANY})), {"onnx": ("fp32",)}
+    modules = {
+        "one": Loads(onnx, first),
+        "two": Loads({"torch": ("fp32",)}, None),
+        "three": Loads(onnx, ValueError("cannot")),
+        "four": Loads(onnx, None),
+    }
     monkeypatch.setattr(runtimes, "names", lambda: list(modules))
     monkeypatch.setattr(runtimes, "backend", modules.get)
     if raises is None:
-        assert runtimes.load_runtime(load_card(folder)) is modules["three"]
-        assert "no such operator; three runs it instead" in caplog.text
-        modules["three"].error = first
-        with pytest.raises(CardError, match="no such operator"):
-            runtimes.load_runtime(load_card(folder))
-    else:
-        with pytest.raises(ValueError, match=raises):
-            runtimes.load_runtime(load_card(folder))
+        assert runtimes.load_runtime(card) is modules["four"]
+        assert "no such operator; four runs it instead" in caplog.text
+        modules["four"].error = first
+    with pytest.raises(ValueError, match=raises or "no such operator"):
+        runtimes.load_runtime(card)
 
 
 @pytest.mark.parametrize("cores, quota, threads", [(1, 9, 1), (2, 9, 2), (3, 9, 2), (8, 9, 7), (8, 2, 2), (8, 1, 1)])

@@ -80,7 +80,7 @@ def check_model(machine: Machine) -> List[Finding]:
         return found + [
             Finding("model", OK, "{}: files are whole; {} would run it (not tried)".format(card.name, name))
         ]
-    return found + [_try(card, name)]
+    return found + [_try(card)]
 
 
 def _file(card: ModelCard, kind: str) -> List[Finding]:
@@ -93,9 +93,9 @@ def _file(card: ModelCard, kind: str) -> List[Finding]:
     return [Finding("model", WARNING, says, ("seg-node export {} --to ...".format(card.folder),))] if why else []
 
 
-def _try(card: ModelCard, name: str) -> Finding:
+def _try(card: ModelCard) -> Finding:
     try:
-        runtime = runtimes.load_runtime(card, name)
+        runtime = runtimes.load_runtime(card)
         images = np.zeros((runtime.batch or 1,) + tuple(card.size) + (3,), np.uint8)
         runtime.infer(images)
         times = []
@@ -104,11 +104,11 @@ def _try(card: ModelCard, name: str) -> Finding:
             runtime.infer(images)
             times.append(time.perf_counter() - start)
     except Exception as error:  # whatever a vendor library raises
-        says = "{} does not run on {}: {}".format(card.name, name, " ".join(str(error).split()))
+        says = "{} does not run: {}".format(card.name, " ".join(str(error).split()))
         return Finding("model", ERROR, says, ("seg-node inspect {}".format(card.folder),))
     says = "{}: {} {} on {}, {:.1f} ms for {} of {}x{}".format(
         card.name,
-        name,
+        runtime.name,
         runtime.precision,
         runtime.device,
         1e3 * min(times),
