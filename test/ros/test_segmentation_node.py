@@ -22,6 +22,7 @@ from harness import SIZE, Client, NodeProcess, environment, image_message, send,
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import CompressedImage  # noqa: E402
 
+from seg_node.label_set import load_label_set  # noqa: E402
 from seg_node.pipeline.network_input import resize  # noqa: E402
 from seg_node.ros.health import DROPS, STAGES  # noqa: E402
 from seg_node.ros.node import SegmentationNode  # noqa: E402
@@ -183,6 +184,29 @@ def test_only_what_is_subscribed_is_painted(client, fast):
     del overlays[:]
     label_of(fast, image_message(image, stamp=(2, 3)))
     assert np.array_equal(pixels(until(lambda: overlays and overlays[-1])), image)
+
+
+def test_large_pictures_are_of_their_own_frame(client, start):
+    """Painted beside the next inference, from memory that is reused: each is of one frame, and the right one."""
+    node = start(delay=0.003)
+    labels, overlays = client.listen(node), client.listen(node, "overlay")
+    camera, sent = client.camera(node), {}
+    for number in range(1, 60):
+        sent[number] = 4 * number
+        image = np.full((600, 800, 4), sent[number], np.uint8)
+        message = image_message(image, "rgba8", stamp=(number, 0))
+        if number % 10 == 7:  # fails between two that are painted
+            message.encoding = "rgba8_of_nobody"
+        camera.publish(message)
+        time.sleep(0.004)
+    until(lambda: overlays and overlays[-1].header.stamp.sec == 59, what="the last picture")
+    palette = load_label_set("camvid11").palette
+    assert len(overlays) > 5 and [m.header for m in overlays] == [m.header for m in labels]
+    for message, label in zip(overlays, labels, strict=True):
+        value = sent[message.header.stamp.sec]
+        assert np.ptp(pixels(message), axis=(0, 1)).max() == 0 and set(np.unique(pixels(label))) == {value % 11}
+        wanted = palette[value % 11].astype(float) / 2 + value / 2
+        assert np.abs(pixels(message)[0, 0] - wanted).max() <= 0.51
 
 
 def test_wrong_parameters_are_rejected_with_a_reason(client, fast):
