@@ -3,6 +3,7 @@
 import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from bench.table import Row, row
 from bench.turns import in_turns, percentiles
 from bench.workers import Worker
 from seg_node.model_card import load_card
-from seg_node.runtimes import is_harmless, is_installed
+from seg_node.runtimes import load_runtime
 
 SATURATED = 1.25  # times as many frames as the network takes
 BELOW = 0.9  # of the bare network's rate: nothing may be lost here
@@ -46,7 +47,7 @@ class Bare:
 def measure(plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
     size = load_card(plan.model).size
     yield from _measure(plan, plan.model, size, plan.cameras, say)
-    if has_int8(plan.model) and plan.name == "full":
+    if plan.name == "full" and takes_int8(plan.model):
         yield from _measure(plan, plan.model, size, plan.cameras, say, "fp32")
     for network in plan.networks:
         if network != size:
@@ -56,10 +57,10 @@ def measure(plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
                 yield from _measure(plan, str(model), network, (network,), say)
 
 
-def has_int8(model: str) -> bool:
-    """Whether the node takes INT8 by itself."""
-    card = load_card(model)
-    return "openvino_int8" in card.files and is_installed("openvino") and is_harmless(card, "openvino_int8")
+def takes_int8(model: str) -> bool:
+    """Whether the node takes INT8 by itself, here."""
+    with closing(load_runtime(load_card(model))) as runtime:
+        return runtime.precision == "int8"
 
 
 def _measure(

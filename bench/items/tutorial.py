@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from bench.field import OURS, TUTORIAL, Drive, Field, Node, cpu_a_frame, delivered
-from bench.items.node import SATURATED, has_int8, shown
+from bench.items.node import SATURATED, shown, takes_int8
 from bench.plan import BOTH, Plan
 from bench.table import Row, row
 from bench.turns import in_turns, percentiles
@@ -21,7 +21,7 @@ def measure(plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
     with Field() as field:
         say("starting both nodes")
         nodes = {"ours": field.start("ours", OURS, model=plan.model)}
-        if has_int8(plan.model):
+        if takes_int8(plan.model):
             nodes["ours in fp32"] = field.start("fp32", OURS, model=plan.model, precision="fp32")
         nodes["tutorial"] = field.start("tutorial", TUTORIAL, model=plan.model)
         for node in nodes.values():
