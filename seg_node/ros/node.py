@@ -256,7 +256,7 @@ class SegmentationNode(LifecycleNode):
         ended = worker.stop(patience)
         painter, self._painter = self._painter, None
         if painter is not None:
-            ended = painter.stop(max(0.0, limit - time.monotonic())) and ended
+            ended = painter.stop(max(0.05, limit - time.monotonic())) and ended
         for slot in worker.left():
             self._streams[slot].health.dropped("stopped")
         return ended
