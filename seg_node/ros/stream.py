@@ -286,7 +286,7 @@ class Stream:
         self._pixels = result.labels.size
         if result.confidence is None and self._waits_for_confidence:
             self.health.error(
-                "somebody waits for confidence, but the file that runs gives none: seg-node export it with --confidence"
+                "somebody waits for confidence, but the file that runs gives none: export it with --confidence"
             )
         seconds["total"] = time.monotonic() - arrival.at
         self.health.labelled(seconds)

@@ -141,7 +141,7 @@ def test_who_waits_for_a_confidence_that_does_not_exist_is_told(client, start):
 
     def told(level, message, values):
         camera.publish(image_message(scene()))
-        return level == WARN and "somebody waits for confidence, but this model gives none" in message
+        return level == WARN and "somebody waits for confidence, but the file that runs gives none" in message
 
     client.status(node, told)
     client.node.destroy_subscription(waiting)
