@@ -19,6 +19,7 @@ READS = {"openvino_int8": ("int8",), "openvino": _FLOATS, "onnx": _FLOATS}
 RANK = 10
 CONFIDENCE = "confidence"  # the name of our graphs' second output
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}  # what int8 leaves over is computed in fp32
+_WIDEST = 13  # columns of a depth-wise kernel, in bf16
 _DTYPES = {"u8": "uint8", "f32": "float32", "f16": "float16", "f64": "float64", "i32": "int32", "i64": "int64"}
 
 
@@ -124,6 +125,11 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Open
             model = core.read_model(str(path))
             if not confidence and kind != "onnx":
                 _cut_confidence(model)
+            if wanted == "bf16" and target == "CPU" and _hangs_in_bf16(model):
+                raise ValueError(
+                    "precision 'bf16' is not possible for {}: OpenVINO never ends compiling depth-wise kernels that "
+                    "wide in it; choose fp32 or int8".format(path)
+                )
             compiled = core.compile_model(model, target, hints)
         except RuntimeError as error:
             raise CannotLoad("{}: OpenVINO cannot load it: {}".format(path, error), kind) from error
@@ -156,6 +162,13 @@ def _choose(card: ModelCard, precision: str, capabilities: List[str]) -> Tuple[s
     if precision == "int8":
         return "openvino_int8", precision
     return (kinds or ["openvino"])[0], precision  # whose absence the card explains
+
+
+def _hangs_in_bf16(model: Any) -> bool:
+    """Whether it has depth-wise kernels as wide as C3Net2's: 25 columns hang on a CPU (2026.4), 13 do not."""
+    kernels = [op.input(1).get_partial_shape() for op in model.get_ops() if op.get_type_name() == "GroupConvolution"]
+    flat = [kernel for kernel in kernels if kernel.rank.is_static and kernel.rank.get_length() == 5]
+    return any(kernel[4].get_max_length() > _WIDEST for kernel in flat)
 
 
 def _has_vnni() -> bool:

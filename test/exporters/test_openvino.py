@@ -172,6 +172,13 @@ def test_int8_of_a_trained_network(trained: Path, some_camvid: Path, capfd: pyte
     assert card.files["openvino_int8"].notes["confidence"] is True
 
 
+@pytest.mark.skipif("BF16" not in HAS, reason="this CPU does not compute in bf16")
+def test_bf16_that_would_never_end_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"c3net2_camvid.onnx: OpenVINO never ends"):
+        load_runtime(load_card("c3net2_camvid"), "openvino", "cpu", "bf16")
+    load_runtime(load_card("enet_camvid"), "openvino", "cpu", "bf16").close()
+
+
 def test_int8_leaves_comparisons_alone(tmp_path: Path, some_camvid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ENet's pooling compares a maximum with where it came from, behind a border of -infinity."""
     pytest.importorskip("nncf")
