@@ -21,7 +21,7 @@ def test_a_long_one_decays_as_the_recipe_says() -> None:
     assert after([0.0] * 5000 + [1.0] * 200, 0.995) == pytest.approx(1 - 0.995**200, abs=1e-3)
 
 
-def test_lightning_averages_so() -> None:
+def test_pytorch_averages_so() -> None:
     network = torch.nn.Linear(1, 1)
     callback = Averaged(0.9)
     averaged = torch.optim.swa_utils.AveragedModel(network, **callback._kwargs)
