@@ -49,11 +49,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         for item in arguments.items or ITEMS:
-            made, good = _measure(item, plan, arguments.json)
-            rows += made
-            failed |= not good
-            if good:
-                table.keep(path, item, made)
+            failed |= not _measure(item, plan, arguments.json, path, rows)
     except KeyboardInterrupt:
         print(f"\nbench: interrupted; what was done is in {path}", file=sys.stderr)
         return 130
@@ -76,9 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _measure(item: str, plan: Plan, as_json: bool) -> tuple[list[table.Row], bool]:
-    """Return an item's rows, and whether all went well; what goes wrong is told, and the others go on."""
-    begun, rows = time.monotonic(), []
+def _measure(item: str, plan: Plan, as_json: bool, path: Path, rows: list[table.Row]) -> bool:
+    """Add an item's rows, as they come, to the file too; say whether all went well: what does not is told."""
+    begun, first = time.monotonic(), len(rows)
 
     def say(what: str) -> None:
         print(f"bench: {item}: {what}  ({time.monotonic() - begun:.0f} s)", file=sys.stderr, flush=True)
@@ -89,14 +85,16 @@ def _measure(item: str, plan: Plan, as_json: bool) -> tuple[list[table.Row], boo
         made: Iterator[table.Row] = module.measure(plan, say)
         for each in made:
             rows.append(table.stamped(item, each, plan.name))
+            table.keep(path, item, rows[first:], others=True)
             if as_json:
                 print(json.dumps(rows[-1]), flush=True)
     except Exception as error:
         traceback.print_exc()
         say(f"failed: {error}")
-        return rows, False
+        return False
+    table.keep(path, item, rows[first:])
     say("done")
-    return rows, True
+    return True
 
 
 def _absolute(model: str) -> str:

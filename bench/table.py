@@ -72,14 +72,19 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", text).strip("_")
 
 
-def keep(path: Path, item: str, rows: list[Row]) -> None:
-    """Write an item's rows, in place of those that the file has of it. A kill leaves the old file."""
+def keep(path: Path, item: str, rows: list[Row], others: bool = False) -> None:
+    """Write an item's rows, in place of those that the file has of it, or of the same name where the others stay.
+
+    A kill leaves the old file.
+    """
+    new = {each["name"] for each in rows}
     try:
         old = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError:
         old = []
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(each) + "\n" for each in [r for r in old if r["item"] != item] + rows]
+    stay = [each for each in old if each["item"] != item or (others and each["name"] not in new)]
+    lines = [json.dumps(each) + "\n" for each in stay + rows]
     partial = path.with_name(path.name + ".partial")
     partial.write_text("".join(lines), encoding="utf-8")
     os.replace(partial, path)

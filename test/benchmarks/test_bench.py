@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -120,6 +122,8 @@ def test_an_items_rows_replace_its_old_ones_only(tmp_path: Path) -> None:
     assert first["ratio"] == 0.25 and second["value"] == 12350 and second["baseline"] is None
     table.keep(path, "one", [{"item": "one", **first}, {"item": "one", **second}])
     table.keep(path, "two", [{"item": "two", **first}])
+    table.keep(path, "one", [{"item": "one", **first}], others=True)
+    assert [row["item"] for row in map(json.loads, path.read_text().splitlines())] == ["one", "two", "one"]
     table.keep(path, "one", [{"item": "one", **second}])
     kept = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(row["item"], row["name"]) for row in kept] == [("two", "a"), ("one", "b")]
@@ -199,3 +203,19 @@ def test_seg_node_benchmark_prints_a_row_a_way(exported: Path, capsys: pytest.Ca
 def test_seg_node_benchmark_says_when_nothing_runs(exported: Path, capsys: pytest.CaptureFixture) -> None:
     assert commands.main(["benchmark", str(exported), "--runtime", "torch", "--precision", "int8"]) == 1
     assert "torch int8" in capsys.readouterr().err
+
+
+def test_what_was_measured_before_an_interruption_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench import __main__ as bench
+
+    def measure(plan: object, say: object) -> Iterator[table.Row]:
+        yield table.row("first", 1.0, "ms")
+        raise KeyboardInterrupt
+
+    old = {"item": "models", **table.row("older", 2.0, "ms")}
+    path = table.path_in(tmp_path, "tiny")
+    table.keep(path, "models", [old])
+    monkeypatch.setattr(bench.plugins, "load", lambda *_: SimpleNamespace(measure=measure))
+    monkeypatch.setattr(sys, "argv", ["bench", "models", "--tiny", "--out", str(tmp_path)])
+    assert bench.main() == 130
+    assert [json.loads(line)["name"] for line in path.read_text().splitlines()] == ["older", "first"]
