@@ -112,6 +112,8 @@ def _table(result: dict[str, Any]) -> str:
         f"runtime {about['runtime']} {about['precision']}, {times['p50']:.1f} ms an image (p95 {times['p95']:.1f})"
         for name, about, times in (("A", a, result["ms_per_image"]["a"]), ("B", b, result["ms_per_image"]["b"]))
     ]
+    if a["precision"] != b["precision"]:
+        lines.append("They differ in precision too; --precision fp32 compares the networks alone.")
     scale = f", at 1/{result['gt_scale']} of the ground truth's size" if result["gt_scale"] != 1 else ""
     lines.append(f"{result['dataset']} {result['split']}, {result['images']} images, void {result['void']}{scale}")
     lines.append(f"{'':<24}{'A':>12}{'B':>12}{'change':>12}")

@@ -130,7 +130,7 @@ def _table(report: dict, folder: Path) -> str:
     lost = ", ".join(f"{count} {cause.replace('_', ' ')}" for cause, count in frames["dropped"].items() if count)
     lines = [
         f"{report['bag']['title']} {report['bag']['topic']}: {report['model']}, {report['runtime']} "
-        f"on {report['device']}, {report['mode']}",
+        f"{report['precision']} on {report['device']}, {report['mode']}",
         f"  frames            {frames['out']} of {frames['in']} labelled"
         + (f", lost: {lost}" if lost else ", none lost"),
     ]

@@ -16,6 +16,8 @@ from seg_node.replay.outputs import OUTPUTS, Outputs
 from seg_node.replay.worst import Worst
 from seg_node.runtimes import Runtime, load_runtime
 
+_MIXED = "{} ran in {}, this model in {}; --precision fp32 compares the networks alone"
+
 
 class Plan(NamedTuple):
     """How bags are replayed. Only plain values: it travels to other machines."""
@@ -108,6 +110,9 @@ class Replayer:
 
     def _about(self, drive: Drive, failed: list[str], notes: list[str], facts: dict[str, Any]) -> report.About:
         bag = {"path": str(drive.path), "title": drive.title, "topic": drive.topic, "messages": drive.length}
+        notes = [*notes, *facts.pop("notes", [])]
+        if self._against is not None and self._runtimes[-1].precision != facts["precision"]:
+            notes.append(_MIXED.format(self._against.card.name, self._runtimes[-1].precision, facts["precision"]))
         return report.About(
             mode="live" if self.plan.live else "offline",
             model=self._card.name,
@@ -115,7 +120,7 @@ class Replayer:
             bag=bag,
             input_size=(self._card.size[0], self._card.size[1]),
             broken=[*drive.broken, *failed],
-            notes=[*notes, *facts.pop("notes", [])],
+            notes=notes,
             settings={key: _plain(value) for key, value in self.plan._asdict().items()},
             against_model=self._against.card.name if self._against else None,
             **facts,

@@ -139,6 +139,8 @@ def test_compare_shows_two_models_on_the_same_images(frames, exported, tmp_path,
     assert len(list((out / "gains").iterdir())) == 4 and not (out / "losses").exists()
     assert min(cv2.imread(str(out / "differ.jpg")).shape[:2]) > 300
     assert len(json.loads((out / "comparison.json").read_text())["per_image"]) == 4
+    mixed = result["a"]["precision"] != result["b"]["precision"]  # the second is INT8 where the machine is fast at it
+    assert ("They differ in precision" in (out / "comparison.txt").read_text()) is mixed
 
 
 def test_explain_finds_the_car(frames, exported, tmp_path, capsys) -> None:

@@ -17,6 +17,7 @@ from seg_node.commands import main
 from seg_node.replay import report as reports
 from seg_node.replay.report import ReportError
 from seg_node.replay.session import Plan, Replayer
+from seg_node.runtimes import load_runtime
 from seg_node.sources import SourceError
 
 KEYS = {
@@ -83,6 +84,20 @@ def test_without_ground_truth_scores_are_null_and_agreement_is_not(tmp_path, mod
     assert set(made["iou"].values()) == {None}
     assert 0 < made["agreement"]["consecutive"] < 1 and made["agreement"]["against"] == 1.0
     assert made["agreement"]["against_model"] == "small" and made["worst"][0]["why"] == "against"
+    assert not any("precision" in note for note in made["notes"])
+
+
+def test_models_of_two_precisions_are_not_compared_in_silence(tmp_path, model, monkeypatch):
+    def load(*words):
+        runtime = load_runtime(*words)
+        runtime.precision = next(precisions)
+        return runtime
+
+    precisions = iter(["int8", "fp32"])
+    monkeypatch.setattr("seg_node.replay.session.load_runtime", load)
+    made = replay(street_bag(tmp_path / "drive"), tmp_path / "out", model, against=str(model))
+    note = "small ran in fp32, this model in int8; --precision fp32 compares the networks alone"
+    assert note in made["notes"] and made["precision"] == "int8"
 
 
 def test_shares_and_flicker_by_hand(tmp_path, model):
