@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from seg_node.datasets import Sample, Split, fingerprint, label_set_of, open_split
 from seg_node.label_set import UNLABELLED, load_label_set
-from seg_node.preparation.cache import bytes_needed, open_cache
+from seg_node.preparation.cache import CachedSplit, bytes_needed, open_cache
 from seg_node.training.augment import cut_out, fit, light, middle, paste, warp
 from seg_node.training.recipe import Recipe, Source
 
@@ -46,6 +46,11 @@ class Mapped:
             if self._keep:
                 self._samples[index] = sample
         return sample
+
+    @property
+    def kept(self) -> bool:
+        """Whether a sample that was read once need not be read again."""
+        return self._keep or isinstance(self._split, CachedSplit)
 
     def fingerprint(self, times: bool = False) -> str:
         return fingerprint(self._split, times)
@@ -183,6 +188,19 @@ class Data(pl.LightningDataModule):
         ):
             known.update(f"{source.dataset} {source.split} {fingerprint(split)}\n".encode())
         return known.hexdigest()
+
+    def look_through(self, say: Callable[[str], None]) -> None:
+        """Read what is kept and what an epoch takes all of. Raises DatasetError: a bad file is named before training.
+
+        Loading processes that are started later need not read it again.
+        """
+        sources = zip((*self.recipe.train, self.recipe.validate), (*self.splits, self.validation), strict=True)
+        whole = [split for source, split in sources if source.per_epoch is None and getattr(split, "kept", False)]
+        if whole:
+            say(f"looking through {sum(map(len, whole))} samples")
+        for split in whole:
+            for index in range(len(split)):
+                split[index]
 
     @property
     def steps(self) -> int:

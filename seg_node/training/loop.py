@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelChec
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from seg_node.datasets import DatasetError
 from seg_node.training import checkpoint, start
 from seg_node.training.averaging import Averaged
 from seg_node.training.data import Data
@@ -123,6 +124,8 @@ def _train(recipe: Recipe, samples: Data, out: Path, cluster: Cluster, before: P
         _check_same(recipe, out / "recipe.yaml")
         about = checkpoint.go_on(out, about)
     pl.seed_everything(recipe.seed, verbose=False)
+    if not checkpoint.is_finished(out):
+        samples.look_through(_say)
     task = _task(recipe, samples, out)
     if not last.exists():
         _begin(task, recipe, before)
@@ -136,6 +139,8 @@ def _train(recipe: Recipe, samples: Data, out: Path, cluster: Cluster, before: P
         trainer.fit(task, samples, ckpt_path=last if last.exists() else None, weights_only=True)
     except SystemExit:  # how Lightning ends after Ctrl-C
         raise KeyboardInterrupt from None
+    except DatasetError as error:  # from a loading process it comes with that one's traceback in its text
+        raise DatasetError(str(error).strip().rpartition(f"{DatasetError.__name__}: ")[2]) from error
     if trainer.is_global_zero and (record.epochs or not finished):  # else it may have been exported since
         checkpoint.publish(out, recipe, about)
     trainer.strategy.barrier()  # the next stage reads what was published

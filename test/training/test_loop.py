@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from layouts import write
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
@@ -265,6 +266,23 @@ def test_a_loss_that_is_not_a_number_stops_it_and_saves_the_batch(tmp_path: Path
     saved = torch.load(path, weights_only=True)
     assert saved["images"].shape == (4, 48, 64, 3) and saved["labels"].shape == (4, 48, 64) and saved["step"] > 0
     assert not (tmp_path / "run" / "weights.pt").exists()
+
+
+@pytest.mark.parametrize(("few", "said"), [("null", "looking through 8 samples\n"), ("2", "")])
+def test_a_bad_file_is_named_without_a_traceback(tmp_path: Path, capfd, few: str, said: str) -> None:
+    """Before the first epoch; where an epoch takes only some samples, by the loading process that comes upon it."""
+    for split, count in (("train", 6), ("val", 2)):
+        for index in range(count):
+            write(tmp_path / "data" / split / f"{index}.png", np.full((48, 64, 3), 40 * index, np.uint8))
+            write(tmp_path / "data" / f"{split}annot" / f"{index}.png", np.full((48, 64), index, np.uint8))
+    bad = tmp_path / "data" / "valannot" / "1.png"
+    write(bad, np.full((48, 64), 99, np.uint8))
+    sources = [f"{{dataset: camvid, split: {split}, per_epoch: {few}}}" for split in ("train", "val")]
+    words = ["--data", str(tmp_path / "data"), "--workers", "1", f"train=[{sources[0]}]", f"validate={sources[1]}"]
+    assert here(tmp_path, *words, "batch_size=2") == 1
+    out, err = capfd.readouterr()
+    assert err.splitlines()[-1].endswith(f"{bad}: holds ids [99]; CamVid's are 0 to 11")
+    assert "Traceback" not in err and out == said
 
 
 def test_a_curve_and_the_runs_are_kept(uninterrupted) -> None:
