@@ -100,7 +100,9 @@ def _table(what: dict, ignored: dict, counted: dict) -> str:
     times = what["ms_per_image"]
     head = f"{what['model']} on {what['dataset']} {what['split']}, {what['images']} images"
     if times:
-        head += f", runtime {what['runtime']}, {times['p50']:.1f} ms an image (p95 {times['p95']:.1f})"
+        head += (
+            f", runtime {what['runtime']} {what['precision']}, {times['p50']:.1f} ms an image (p95 {times['p95']:.1f})"
+        )
     if what["gt_scale"] != 1:
         head += f", at 1/{what['gt_scale']} of the ground truth's size"
     lines = [head, f"{'':<24}{'void ignored':>14}{'void counted':>14}"]

@@ -57,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     from seg_node.training.recipe import load_recipe
 
     recipe = load_recipe(arguments.recipe, tuple(arguments.changes))
+    if arguments.workers < 0:
+        raise ValueError(f"--workers is {arguments.workers}; must be 0 or more")
     if arguments.devices != "auto" and not (arguments.devices.isdecimal() and int(arguments.devices)):
         raise ValueError(f"--devices is {arguments.devices}; must be 1 or more, or auto")
     from seg_node.training.loop import Cluster, is_first, train

@@ -132,6 +132,6 @@ def _check_room(place: Path, needed: int) -> None:
     missing = needed - taken - (shutil.disk_usage(place).free - _SPARE)
     if missing > 0:
         raise OSError(
-            f"{place}: the cache needs {(needed - taken) / 1e9:.1f} GB more, and {missing / 1e9:.1f} GB are missing on "
-            "this disk; free them, choose another folder for the cache, or train without one"
+            f"{place}: the cache needs {(needed - taken) / 1e9:.1f} GB more and leaves {_SPARE / 1e9:.1f} GB of "
+            f"the disk free: {missing / 1e9:.1f} GB are missing; free them, or choose another --cache"
         )

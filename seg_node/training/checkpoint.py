@@ -42,8 +42,8 @@ class WholeCheckpoints(TorchCheckpointIO):
             kept = super().load_checkpoint(path, map_location, weights_only)
         except Exception as error:  # a damaged pickle raises whatever its bytes spell
             raise ValueError(
-                f"{path}: damaged, or no checkpoint of ours ({type(error).__name__}); restore it, or delete it to "
-                "begin the training anew"
+                f"{path}: damaged, or no checkpoint of ours ({type(error).__name__}); restore it, or delete "
+                "the folder to begin the training anew"
             ) from error
         for state in kept["callbacks"].values():
             if "dirpath" in state:  # Lightning forgets the best score where the folder was moved
@@ -96,8 +96,14 @@ def write_run(folder: Path, about: Mapping[str, Any]) -> None:
 
 def write_provenance(folder: Path, recipe: Recipe, about: Mapping[str, Any]) -> None:
     """Write ``recipe.yaml`` and ``run.yaml`` beside the weights."""
-    (folder / "recipe.yaml").write_text(recipe.as_text(), encoding="utf-8")
+    _write_recipe(folder, recipe)
     write_run(folder, about)
+
+
+def _write_recipe(folder: Path, recipe: Recipe) -> None:
+    partial = folder / "recipe.yaml.partial"
+    partial.write_text(recipe.as_text(), encoding="utf-8")
+    os.replace(partial, folder / "recipe.yaml")
 
 
 def publish(folder: Path, recipe: Recipe, about: Mapping[str, Any]) -> None:
@@ -139,7 +145,7 @@ def lift(stage: Path, out: Path, recipe: Recipe) -> None:
         (out / RUN).unlink(missing_ok=True)
     if is_finished(out):
         return
-    (out / "recipe.yaml").write_text(recipe.as_text(), encoding="utf-8")
+    _write_recipe(out, recipe)
     hours = sum(read_table(out / each.name / RUN)["hours"] for each in recipe.stages)
     own = {"recipe": recipe.name, "stages": [each.name for each in recipe.stages], "hours": round(hours, 2)}
     if (stage / CARD_NAME).exists():

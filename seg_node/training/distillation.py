@@ -11,6 +11,7 @@ from seg_node.label_set import UNLABELLED, LabelSet, load_label_set
 from seg_node.model_card import CARD_NAME, CardError, ModelCard, load_card
 from seg_node.runtimes.torch import load_network
 from seg_node.training.recipe import Recipe
+from seg_node.training.together import weight_of
 
 
 def distillation_loss(
@@ -57,8 +58,9 @@ class Distillation(nn.Module):
         """
         with torch.no_grad():
             wanted = _chosen(self._teacher[0](images).to(logits.dtype), self.teachers)
-        student = _chosen(logits, self.students)
-        return self.how.weight * distillation_loss(student, wanted, self.how.temperature, labels != UNLABELLED)
+        student, counts = _chosen(logits, self.students), labels != UNLABELLED
+        weight = self.how.weight * weight_of(counts.sum().float())
+        return weight * distillation_loss(student, wanted, self.how.temperature, counts)
 
 
 def shared_classes(theirs: LabelSet, ours: LabelSet, where: str) -> tuple[list[int], list[int]]:

@@ -4,10 +4,14 @@ Resumes by itself from ``last.ckpt`` in the output folder. Several processes, on
 together: each takes its share of every batch.
 """
 
+import contextlib
+import errno
+import fcntl
 import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from seg_node.datasets import DatasetError
@@ -92,15 +97,24 @@ def train(
     that in a folder of its name, and ``out`` the last one's weights and card. A folder with a ``last.ckpt``
     is gone on with; a finished one is left as it is. ``cache``: a folder for decoded samples of splits that are too
     large for memory.
-    Raises ValueError where the folder holds another recipe or a damaged ``last.ckpt``, or was trained on other data,
-    DatasetError for bad data, FloatingPointError where the loss is no longer a number, KeyboardInterrupt after Ctrl-C.
+    Raises ValueError where another training is at work there, the folder holds another recipe or a damaged
+    ``last.ckpt``, or was trained on other data, DatasetError for bad data, FloatingPointError where the loss is no
+    longer a number, OSError for a full disk, KeyboardInterrupt after Ctrl-C.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it says much that is not about this training
     warnings.filterwarnings("ignore", module="lightning")
     cluster = cluster or Cluster()
+    with _kept_for_us(out):
+        _train_all(recipe, data, out, workers, cluster, cache)
+    return out
+
+
+def _train_all(
+    recipe: Recipe, data: Path | None, out: Path, workers: int, cluster: Cluster, cache: Path | None
+) -> None:
     if not recipe.stages:
         _train(recipe, Data(recipe, data, workers, cache), out, cluster, None)
-        return out
+        return
     if (out / "recipe.yaml").exists():
         _check_same(recipe, out / "recipe.yaml")
     before: Path | None = None
@@ -110,7 +124,32 @@ def train(
         before = out / stage.name / checkpoint.WEIGHTS
     if is_first():
         checkpoint.lift(out / recipe.stages[-1].name, out, recipe)
-    return out
+
+
+@contextlib.contextmanager
+def _kept_for_us(out: Path) -> Iterator[None]:
+    """Hold a folder against another training, which would mix its checkpoints with ours; tell of a full disk.
+
+    The lock is the process's own: it ends with it, whatever kills it, and loading processes do not inherit it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    if not is_first():
+        yield
+        return
+    with (out / ".lock").open("w") as file:
+        try:
+            with contextlib.suppress(PermissionError):  # a file system without locks
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"{out}: another training is at work there; choose another --out, or end it") from error
+        try:
+            yield
+        except OSError as error:
+            if error.errno != errno.ENOSPC or error.filename is not None:
+                raise
+            raise OSError(f"{out}: its disk is full; make room, then run the same command again") from error
+        finally:
+            (out / ".lock").unlink(missing_ok=True)
 
 
 def _train(recipe: Recipe, samples: Data, out: Path, cluster: Cluster, before: Path | None) -> None:
@@ -133,7 +172,10 @@ def _train(recipe: Recipe, samples: Data, out: Path, cluster: Cluster, before: P
             checkpoint.write_provenance(out, recipe, about)
 
     record = RunRecord(out, about)
-    trainer = _trainer(recipe, out, [EpochLine(out, task.monitor), record], task.monitor, cluster)
+    try:
+        trainer = _trainer(recipe, out, [EpochLine(out, task.monitor), record], task.monitor, cluster)
+    except MisconfigurationException as error:
+        raise ValueError(f"{error}: see --accelerator, --devices and the recipe's precision") from error
     finished = checkpoint.is_finished(out)
     try:
         trainer.fit(task, samples, ckpt_path=last if last.exists() else None, weights_only=True)

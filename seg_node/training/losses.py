@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from seg_node.label_set import UNLABELLED
 from seg_node.training.recipe import Loss, Ohem
+from seg_node.training.together import weight_of
 
 WEIGHTINGS = ("enet", "median")
 
@@ -112,18 +113,32 @@ class SegmentationLoss(nn.Module):
         self.register_buffer("weight", tensor)
 
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        how = self.how
-        if not (labels != UNLABELLED).any():
-            return logits.sum() * 0  # a mean over no pixel is not a number
-        if how.ohem:
-            loss = ohem_cross_entropy(logits, labels, how.ohem, self.weight, how.label_smoothing)
+        how, counted = self.how, self._counted(labels)
+        amount = self._amount(counted)
+        if amount == 0:
+            loss = logits.sum() * 0  # a mean over no pixel is not a number
+        elif how.ohem:
+            loss = ohem_cross_entropy(logits, counted, how.ohem, self.weight, how.label_smoothing)
         else:
             loss = functional.cross_entropy(
-                logits, labels, self.weight, ignore_index=UNLABELLED, label_smoothing=how.label_smoothing
+                logits, counted, self.weight, ignore_index=UNLABELLED, label_smoothing=how.label_smoothing
             )
+        loss = loss * weight_of(amount)
         if how.lovasz:
             loss = loss + how.lovasz * lovasz_softmax(logits, labels, how.lovasz_stride)
         return loss
+
+    def _counted(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return the labels without those of classes that weigh nothing."""
+        if self.weight is None or bool((self.weight > 0).all()):
+            return labels
+        nothing = torch.isin(labels, torch.nonzero(self.weight == 0))
+        return labels.masked_fill(nothing, UNLABELLED)
+
+    def _amount(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return the sum of the labelled pixels' weights, float (): what the cross entropy's mean divides by."""
+        counts = torch.bincount(labels.flatten(), minlength=UNLABELLED + 1)[:UNLABELLED].float()
+        return counts.sum() if self.weight is None else (counts[: len(self.weight)] * self.weight).sum()
 
 
 def build_loss(how: Loss, frequency: np.ndarray, void: int | None = None) -> nn.Module:

@@ -3,6 +3,7 @@
 Nothing numeric is hidden in code: what the loop does is what the recipe says.
 """
 
+import math
 import re
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
@@ -253,6 +254,10 @@ def _check(recipe: Recipe) -> None:
         (0 < how.aspect[0] <= how.aspect[1], "augment.aspect must be [low, high], above 0"),
         (min(how.translate, how.rotate, how.blur) >= 0, "augment.translate, rotate and blur must be 0 or more"),
         (min(how.hue, how.noise) >= 0 and how.gamma >= 1, "augment.hue and noise must be 0 or more, gamma 1 or more"),
+        (0 < recipe.optimizer.lr < math.inf, "optimizer.lr must be a number above 0"),
+        (0 < recipe.schedule.factor <= 1, "schedule.factor must be above 0 and at most 1"),
+        (loss.ohem is None or 0 < loss.ohem.keep <= 1, "loss.ohem.keep must be above 0 and at most 1"),
+        (loss.ohem is None or 0 < loss.ohem.threshold <= 1, "loss.ohem.threshold must be above 0 and at most 1"),
         (recipe.ema is None or 0 < recipe.ema < 1, "ema must lie between 0 and 1"),
         (recipe.seed >= 0, "seed must be 0 or more"),
         (recipe.task in TASKS, f"task is {recipe.task!r}; choose from {', '.join(TASKS)}"),
