@@ -177,6 +177,8 @@ def _train(recipe: Recipe, samples: Data, out: Path, cluster: Cluster, before: P
     except MisconfigurationException as error:
         raise ValueError(f"{error}: see --accelerator, --devices and the recipe's precision") from error
     finished = checkpoint.is_finished(out)
+    if finished:
+        _say(f"{out}: is trained already; for more epochs begin another one with its weights, start={out}")
     try:
         trainer.fit(task, samples, ckpt_path=last if last.exists() else None, weights_only=True)
     except SystemExit:  # how Lightning ends after Ctrl-C

@@ -220,7 +220,7 @@ def load_recipe(name: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
             _check(each)
         _check_stages(recipe)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{' '.join((str(path), *changes))}: {error}") from error
     return recipe
 
 

@@ -5,6 +5,7 @@ Knows nothing of what the keys mean, but for ``base`` and ``stages``.
 
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -125,7 +126,8 @@ def _table_of(kind: Any, value: Any, where: str) -> Any:
     hints = get_type_hints(kind)
     for key in value:
         if key not in hints:
-            raise ValueError(f"key '{_join(where, key)}': unknown; known are {', '.join(hints)}")
+            near = "".join(f", near it is {name}" for name in get_close_matches(str(key), hints, 1))
+            raise ValueError(f"key '{_join(where, key)}': unknown{near}; known are {', '.join(hints)}")
     missing = [
         f.name for f in fields(kind) if f.name not in value and f.default is MISSING and f.default_factory is MISSING
     ]
