@@ -1,8 +1,9 @@
 """Look for what is wrong with a data set, before training does: every file is read.
 
 Found are: label values that mean nothing, labels of another size than their image, files that cannot be read or are cut
-short, images without label and labels without image, and splits without samples. Then comes how often each class
-occurs. The exit code is 1 where anything is wrong.
+short, images without label and labels without image, images whose names are not the data set's, and splits without
+samples. Then comes how often each class occurs. The exit code is 1 where anything is wrong; another number of samples
+than was published is said, and is not wrong.
 
 examples:
   seg-node check-data CamVid --dataset camvid
@@ -45,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     with Bars("samples") as bars:
         for split in splits:
             report = check_split(arguments.dataset, split, arguments.data, arguments.workers, bars.add(split))
-            if not report.samples and not arguments.split and split not in _NEEDED:
+            absent = [problem.kind for problem in report.problems] == ["empty"]
+            if absent and not arguments.split and split not in _NEEDED:
                 bars.say(f"split {split} is not there, and was left out")
                 continue
             reports.append(report)
@@ -65,7 +67,8 @@ def _text(report: "SplitReport", show: int) -> str:
     sizes = ", ".join(f"{count} of {size}" for size, count in report.sizes.most_common(3))
     more = f" and {len(report.sizes) - 3} other sizes" if len(report.sizes) > 3 else ""
     bad = f"{len(report.problems)} problems" if report.problems else "nothing wrong"
-    lines = [f"{report.split}: {report.samples} samples ({sizes or 'none read'}{more}), {bad}"]
+    other = f", of {report.published} published," if report.published not in (None, report.samples) else ""
+    lines = [f"{report.split}: {report.samples} samples{other} ({sizes or 'none read'}{more}), {bad}"]
     lines += [f"  {problem.kind:<11}{problem.message}" for problem in report.problems[:show]]
     if len(report.problems) > show:
         lines.append(f"  and {len(report.problems) - show} more; --show {len(report.problems)} names them")

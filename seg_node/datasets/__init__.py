@@ -4,6 +4,7 @@
     SPLITS                          the names of its splits
     open_split(split, data, size)   -> a Split
     find(split, data)               -> the same before it is known to be whole, where a sample is a pair of files
+    COUNTS                          how many samples the published splits have, where it is known
 
 Layouts on disk are documented in each file. Knows nothing of networks or training.
 """
@@ -16,6 +17,7 @@ import numpy as np
 
 from seg_node import plugins
 
+IMAGES = frozenset((".jpeg", ".jpg", ".png", ".bmp", ".webp"))  # how their files' names end
 _CLASSIFIERS = ("imagenet",)  # one class an image, no label image
 
 
@@ -139,6 +141,12 @@ def splits_of(name: str, data: Path | None = None) -> tuple[str, ...]:
     return tuple(module.splits_in(data) if hasattr(module, "splits_in") else module.SPLITS)
 
 
+def published_count(name: str, split: str) -> int | None:
+    """Return how many samples the data set's published split has, None where that is not known."""
+    count: int | None = getattr(plugins.load(__name__, name), "COUNTS", {}).get(split)
+    return count
+
+
 def label_set_of(name: str, data: Path | None = None) -> str:
     """Return the name of a data set's label set, or the path of its file.
 
@@ -166,7 +174,8 @@ def open_split(name: str, split: str, data: Path | None = None, size: tuple[int,
 def find_split(name: str, split: str, data: Path | None = None) -> Split:
     """As ``open_split``, but files may be missing yet, all of them even: for who looks for what is wrong.
 
-    A split of pairs of files has ``pairs``, and one that may be empty says so in ``empty``.
+    A split of pairs of files has ``pairs``, one that may be empty says so in ``empty``, and images and folders that are
+    no sample are in ``strays``.
     """
     module = plugins.load(__name__, name)
     found: Split = module.find(split, data) if hasattr(module, "find") else module.open_split(split, data=data)

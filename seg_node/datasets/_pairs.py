@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seg_node.datasets import DatasetError, Sample, read_image
+from seg_node.datasets import IMAGES, DatasetError, Sample, read_image
 
 
 class Pair(NamedTuple):
@@ -26,10 +26,14 @@ ReadLabel = Callable[[Path, np.ndarray], np.ndarray]  # its file and its image -
 class PairSplit:
     """One split; images as they are on disk."""
 
-    def __init__(self, pairs: Iterable[Pair], read: ReadLabel, empty: str) -> None:
-        """``empty``: what to say where there are no pairs: the folder, and the layout that it should have."""
+    def __init__(self, pairs: Iterable[Pair], read: ReadLabel, empty: str, strays: Iterable[DatasetError] = ()) -> None:
+        """``empty``: what to say where there are no pairs: the folder, and the layout that it should have.
+
+        ``strays``: what is wrong with images and folders that lie there and are no sample.
+        """
         self.pairs = list(pairs)
         self.empty = empty
+        self.strays = list(strays)
         self._read = read
 
     def __len__(self) -> int:
@@ -49,8 +53,10 @@ class PairSplit:
     def complete(self) -> "PairSplit":
         """Leave out labels that have no image, and return the split.
 
-        Raises DatasetError where there is no image, or one without a label.
+        Raises DatasetError where there is no image, one without a label, or one that is no sample.
         """
+        for stray in self.strays:
+            raise stray
         self.pairs = [pair for pair in self.pairs if pair.image.is_file()]
         if not self.pairs:
             raise DatasetError(self.empty)
@@ -77,6 +83,15 @@ def _size_of_png(path: Path) -> tuple[int, int]:
             width, height = struct.unpack(">II", head[16:])
             return height, width
     return 0, 0
+
+
+def other_images(folder: Path, pattern: str, taken: Callable[[str], object]) -> list[DatasetError]:
+    """Return what is wrong with images in ``folder`` that match ``pattern``, and whose names are not ``taken``."""
+    return [
+        DatasetError(f"{path}: is no sample: its name is not as the data set's are; rename it, or move it elsewhere")
+        for path in sorted(folder.glob(pattern))
+        if path.suffix.lower() in IMAGES and not path.name.startswith(".") and not taken(path.name)
+    ]
 
 
 def choose(split: str, splits: tuple[str, ...], title: str, data: Path | None, layout: str) -> Path:

@@ -54,20 +54,21 @@ def find(split: str, data: Path | None, *, label_set: str) -> PairSplit:
         folders = [scene / split for scene in scenes]
     else:
         folders = [data / name for name in _scenes_of(split, data, [scene.name for scene in scenes])]
+    strays = [
+        DatasetError(f"{data / split}.txt: lists scene {folder.name}, which is not in {data}", "missing")
+        for folder in folders
+        if folder.parent == data and not folder.is_dir()
+    ]
     pairs = [pair for folder in folders for pair in _pairs_in(folder, data)]
     layout = f"{data}: holds no images of split {split}; SUNCG's layout is SCENE/*color.png beside SCENE/*id_image.png"
-    return PairSplit(pairs, _Labels(data, label_set), layout)
+    return PairSplit(pairs, _Labels(data, label_set), layout, strays)
 
 
 def _scenes_of(split: str, data: Path, scenes: list[str]) -> list[str]:
-    """Return the names of a split's scenes. Raises DatasetError for a listed one that is not there."""
+    """Return the names of a split's scenes; one that is listed may not be there."""
     listed = data / f"{split}.txt"
     if listed.is_file():
-        wanted = listed.read_text(encoding="utf-8").split()
-        for scene in wanted:
-            if scene not in scenes:
-                raise DatasetError(f"{listed}: lists scene {scene}, which is not in {data}", "missing")
-        return wanted
+        return listed.read_text(encoding="utf-8").split()
     if any((data / f"{name}.txt").is_file() for name in SPLITS):
         raise DatasetError(f"{listed}: is missing, while another split's scenes are listed", "missing")
     order = sorted(scenes, key=lambda name: hashlib.sha1(name.encode()).hexdigest())

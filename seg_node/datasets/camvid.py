@@ -19,11 +19,12 @@ import cv2
 import numpy as np
 
 from seg_node.datasets import DatasetError, read_image, read_label, to_classes
-from seg_node.datasets._pairs import Pair, PairSplit, choose
+from seg_node.datasets._pairs import Pair, PairSplit, choose, other_images
 from seg_node.label_set import load_label_set
 
 LABEL_SET = "camvid11"
 SPLITS = ("train", "val", "test")
+COUNTS = {"train": 367, "val": 101, "test": 233}
 _STILLS, _COLOURS = "701_StillsRaw_full", "LabeledApproved_full"
 
 # class of camvid11: the original classes in it, with their colours (RGB); Void is in none
@@ -77,20 +78,24 @@ def find(split: str, data: Path | None) -> PairSplit:
         pairs = [
             Pair(name, stills / f"{name}.png", colours / f"{name}_L.png")
             for name in sorted(names)
-            if split_of(name, stills) == split
+            if split_of(name) == split
         ]
-        return PairSplit(pairs, _Colours(), f"{stills}: holds no image of split {split}; CamVid's has 701 NAME.png")
+        strays = other_images(stills, "*", lambda name: name.endswith(".png") and split_of(name[: -len(".png")]))
+        strays += other_images(colours, "*", lambda name: name.endswith("_L.png") and split_of(name[: -len("_L.png")]))
+        empty = f"{stills}: holds no image of split {split}; CamVid's has 701 NAME.png, as 0016E5_07959.png"
+        return PairSplit(pairs, _Colours(), empty, strays)
     images, labels = data / split, data / f"{split}annot"
     found = {path.name for folder in (images, labels) for path in folder.glob("*.png")}
     pairs = [Pair(name[: -len(".png")], images / name, labels / name) for name in sorted(found)]
     layout = f"{images}: holds no images; CamVid's layout is {split}/*.png beside {split}annot/*.png"
-    return PairSplit(pairs, _Ids(), layout)
+    strays = [stray for folder in (images, labels) for stray in other_images(folder, "*", found.__contains__)]
+    return PairSplit(pairs, _Ids(), layout, strays)
 
 
-def split_of(name: str, folder: Path) -> str:
+def split_of(name: str) -> str | None:
     """Return the split of SegNet's tutorial that a frame of the original CamVid is in, by its name.
 
-    Raises DatasetError for what is no frame of CamVid.
+    None for what is no frame of CamVid.
     """
     drive, _, number = name.rpartition("_")
     if drive in ("0006R0", "Seq05VD"):
@@ -99,7 +104,7 @@ def split_of(name: str, folder: Path) -> str:
         return "val" if 7959 <= int(number) <= 8159 else "train"
     if drive == "0001TP" and number.isdecimal():
         return "train" if int(number) <= 8520 else "test"
-    raise DatasetError(f"{folder / name}.png: is no frame of CamVid, whose names are as 0016E5_07959")
+    return None
 
 
 class _Ids:

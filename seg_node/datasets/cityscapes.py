@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from seg_node.datasets import read_label, to_classes
-from seg_node.datasets._pairs import Pair, PairSplit, choose
+from seg_node.datasets._pairs import Pair, PairSplit, choose, other_images
 from seg_node.label_set import UNLABELLED, load_label_set
 
 LABEL_SET = "cityscapes19"
 SPLITS = ("train", "val", "test")
+COUNTS = {"train": 2975, "val": 500, "test": 1525}
 IMAGE = "_leftImg8bit.png"
 _TRAIN_IDS, _IDS = "_gtFine_labelTrainIds.png", "_gtFine_labelIds.png"
 
@@ -47,7 +48,7 @@ def find(split: str, data: Path | None) -> PairSplit:
         for here in [(city, name) in train_ids]
     ]
     layout = f"{images}: holds no images; Cityscapes' layout is leftImg8bit/{split}/CITY/NAME{IMAGE}"
-    return PairSplit(pairs, _Labels(), layout)
+    return PairSplit(pairs, _Labels(), layout, other_images(images, "*/*", lambda name: name.endswith(IMAGE)))
 
 
 class _Labels:

@@ -8,22 +8,25 @@ sample's label is that id, int64 (). There are no label images, and so no label 
 """
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from seg_node.datasets import DatasetError, Sample, read_image
+from seg_node.datasets import IMAGES, DatasetError, Sample, read_image
 from seg_node.datasets._pairs import choose
 
 SPLITS = ("train", "val")
-_IMAGES = {".jpeg", ".jpg", ".png", ".bmp", ".webp"}
 
 
 class ImageFolders:
     """One split; images as they are on disk. ``classes``: the folders' names, a class id's at its place."""
 
-    def __init__(self, classes: list[str], files: list[tuple[Path, int]], empty: str) -> None:
-        self.classes, self.files, self.empty = classes, files, empty
+    def __init__(
+        self, classes: list[str], files: list[tuple[Path, int]], empty: str, strays: Iterable[DatasetError] = ()
+    ) -> None:
+        """``empty``: what to say where there are no files; ``strays``: what is wrong with other folders."""
+        self.classes, self.files, self.empty, self.strays = classes, files, empty, list(strays)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -50,6 +53,8 @@ def open_split(split: str, data: Path | None = None, size: tuple[int, int] | Non
     """
     del size
     opened = find(split, data)
+    for stray in opened.strays:
+        raise stray
     if not opened.files:
         raise DatasetError(opened.empty)
     return opened
@@ -60,11 +65,19 @@ def find(split: str, data: Path | None) -> ImageFolders:
     data = choose(split, SPLITS, "ImageNet", data, "train/CLASS/*.JPEG and val/CLASS/*.JPEG")
     train = data / "train"
     classes = sorted(path.name for path in train.iterdir() if path.is_dir()) if train.is_dir() else []
-    files = []
-    for folder in sorted(path for path in (data / split).glob("*") if path.is_dir()):
-        if folder.name not in classes:
-            raise DatasetError(f"{folder}: is a class that {train} does not have; its folders are the classes")
-        number = classes.index(folder.name)
-        files += [(path, number) for path in sorted(folder.iterdir()) if path.suffix.lower() in _IMAGES]
+    folders = sorted(path for path in (data / split).glob("*") if path.is_dir())
+    number = {name: place for place, name in enumerate(classes)}
+    files = [
+        (path, number[folder.name])
+        for folder in folders
+        if folder.name in number
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in IMAGES
+    ]
+    strays = [
+        DatasetError(f"{folder}: is a class that {train} does not have; its folders are the classes")
+        for folder in folders
+        if folder.name not in number
+    ]
     layout = f"{data / split}: holds no images; the layout is {split}/CLASS/*.JPEG, a folder for each class"
-    return ImageFolders(classes, files, layout)
+    return ImageFolders(classes, files, layout, strays)

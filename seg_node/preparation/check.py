@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from seg_node.datasets import DatasetError, Split, find_split, label_set_of
+from seg_node.datasets import DatasetError, Split, find_split, label_set_of, published_count
 from seg_node.datasets import classifiers as classifying
 from seg_node.label_set import UNLABELLED, load_label_set
 
@@ -42,6 +42,7 @@ class SplitReport:
     names: tuple[str, ...]  # of the classes
     palette: np.ndarray  # uint8 (classes, 3) BGR
     samples: int = 0
+    published: int | None = None  # how many samples the published split has, where that is known
     problems: list[Problem] = field(default_factory=list)
     counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (classes,)
     images: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (classes,): in how many samples it is
@@ -63,6 +64,7 @@ class SplitReport:
         return {
             "split": self.split,
             "samples": self.samples,
+            "published": self.published,
             "bad": len(self.problems),
             "problems": [problem._asdict() for problem in self.problems],
             "sizes": dict(self.sizes.most_common()),
@@ -90,10 +92,11 @@ def check_split(
     """
     opened = find_split(name, split, data)
     names, palette = _classes(name, opened, data)
-    report = SplitReport(split, names, palette, len(opened))
+    report = SplitReport(split, names, palette, len(opened), published_count(name, split))
     total = np.zeros((2, len(names) + 1), np.int64)
-    problems: list[tuple[int, Problem]] = []
-    if not len(opened):
+    strays: list[DatasetError] = getattr(opened, "strays", [])
+    problems = [(-1, _problem(stray)) for stray in strays]
+    if not len(opened) and not strays:
         problems.append((0, Problem(str(data), "empty", getattr(opened, "empty", f"{data}: split {split} is empty"))))
     done = 0
     for found in _everything(opened, (name, split, data, len(names)), workers or len(os.sched_getaffinity(0))):
@@ -189,13 +192,17 @@ def _look_at(index: int, found: _Found) -> list[Problem]:
     try:
         image, label, _ = _split[index]
     except DatasetError as error:
-        return [Problem(str(error).partition(": ")[0], error.kind, str(error))]
+        return [_problem(error)]
     found.sizes[f"{image.shape[0]}x{image.shape[1]}"] += 1
     ids = np.bincount(label.ravel(), minlength=max(256, _class_count))
     here = np.append(ids[:_class_count], ids[UNLABELLED] if label.ndim else 0)
     found.counts[:] += here
     found.images[:] += here > 0
     return []
+
+
+def _problem(error: DatasetError) -> Problem:
+    return Problem(str(error).partition(": ")[0], error.kind, str(error))
 
 
 def _files(split: Any, index: int) -> list[str]:

@@ -92,13 +92,13 @@ def test_a_colour_that_the_original_does_not_have_is_named(tmp_path: Path, colou
 
 def test_a_frame_of_nowhere_in_the_original_is_named(tmp_path: Path) -> None:
     camvid_original(tmp_path, ("0016E9_00390",), np.array([LANE], np.uint8))
-    with pytest.raises(DatasetError, match=r"0016E9_00390\.png: is no frame"):
+    with pytest.raises(DatasetError, match=r"0016E9_00390\.png: is no sample"):
         open_split("camvid", "train", tmp_path)
 
 
 def test_the_originals_splits_are_those_of_the_other_layout(camvid: Path) -> None:
     for split in ("train", "val"):
-        assert {split_of(path.stem, camvid) for path in (camvid / split).glob("*.png")} == {split}
+        assert {split_of(path.stem) for path in (camvid / split).glob("*.png")} == {split}
 
 
 def test_unknown_names_list_the_choices(folder: Path) -> None:

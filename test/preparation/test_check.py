@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from layouts import cityscapes, imagenet, write
+from layouts import camvid_original, cityscapes, imagenet, suncg, write
 
 from seg_node.preparation import check
 from seg_node.preparation.check import check_split
@@ -82,6 +82,37 @@ def test_an_empty_split_is_a_problem(folder: Path) -> None:
     report = check_split("cityscapes", "val", folder, 1)
     assert [problem.kind for problem in report.problems] == ["empty"]
     assert "leftImg8bit/val/CITY" in report.problems[0].message
+
+
+def test_every_image_that_is_no_sample_is_named(folder: Path, tmp_path: Path) -> None:
+    other = image(folder, 0).with_name("aachen_1.png")
+    write(other, np.zeros((32, 70, 3), np.uint8))
+    (other.parent / "notes.txt").write_text("no image")
+    report = check_split("cityscapes", "train", folder, 1)
+    assert [(problem.file, problem.kind) for problem in report.problems] == [(str(other), "layout")]
+    assert report.samples == COUNT and report.published == 2975
+
+
+def test_names_of_no_frame_do_not_hide_what_else_is_wrong(tmp_path: Path) -> None:
+    camvid_original(tmp_path, ("0016E5_00390", "0016E9_00390", "0016E9_00391"), np.array([(128, 0, 192)], np.uint8))
+    write(tmp_path / "LabeledApproved_full/0016E5_00390_L.png", np.full((4, 4, 3), 1, np.uint8))
+    report = check_split("camvid", "train", tmp_path, 1)
+    names = [Path(problem.file).name for problem in report.problems]
+    strays = [f"0016E9_0039{i}{end}.png" for end in ("", "_L") for i in (0, 1)]
+    assert names[:4] == strays and names[4:] == ["0016E5_00390_L.png"]
+
+
+def test_every_folder_of_no_class_and_every_scene_that_is_not_there_is_named(tmp_path: Path) -> None:
+    imagenet(tmp_path / "i", ("cat",), 1)
+    for name in ("fish", "bird"):
+        (tmp_path / "i/val" / name).mkdir(parents=True)
+    report = check_split("imagenet", "val", tmp_path / "i", 1)
+    assert [Path(problem.file).name for problem in report.problems][:2] == ["bird", "fish"]
+    suncg(tmp_path / "s", ("a",), np.array([1], np.uint8))
+    (tmp_path / "s/train.txt").write_text("b a c")
+    report = check_split("suncg", "train", tmp_path / "s", 1)
+    assert len(report.problems) == 2 and report.samples == 1
+    assert [scene in problem.message for scene, problem in zip("bc", report.problems, strict=True)] == [True, True]
 
 
 def test_a_jpeg_that_is_cut_short_is_found(tmp_path: Path) -> None:
