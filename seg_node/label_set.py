@@ -38,8 +38,10 @@ class LabelSet(NamedTuple):
         there = [name for index, name in enumerate(other.names) if index != other.void]
         if sorted(here) != sorted(there):
             differ = sorted(set(here) ^ set(there))
+            more = " and {} more".format(len(differ) - 5) if len(differ) > 5 else ""
             raise ValueError(
-                "label sets {} and {} name different classes: {}".format(self.name, other.name, ", ".join(differ))
+                "label sets {} and {} name different classes ({}{}): labels go from one to the other by their names; "
+                "take a model and data of the same classes".format(self.name, other.name, ", ".join(differ[:5]), more)
             )
         table = np.full(256, UNLABELLED, np.uint8)
         for name in here:

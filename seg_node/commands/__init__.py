@@ -38,11 +38,18 @@ def main(words: list[str] | None = None) -> int:
     except (OSError, ValueError, RuntimeError, ImportError, FloatingPointError) as error:
         if arguments.debug:
             raise
-        print(f"seg-node {arguments.command}: {error}", file=sys.stderr)
+        print(f"seg-node {arguments.command}: {_words(error)}", file=sys.stderr)
         if isinstance(error, ModuleNotFoundError):
             print("training and export need more than the robot: pip install -e '.[train]'", file=sys.stderr)
         return 1
     return code
+
+
+def _words(error: Exception) -> str:
+    """Return an error's text; of the system's own, the file and the reason, without its number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return str(error)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -34,6 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     from seg_node.preparation.submission import Submission
     from seg_node.replay.progress import Bars
 
+    if arguments.out.suffix.lower() != ".zip":
+        raise ValueError(f"--out {arguments.out}: must end in .zip, which is what the test server takes")
     found = cityscapes.find(arguments.split, arguments.data)
     images = [pair for pair in found.pairs if pair.image.is_file()]  # labels are not needed
     if not images:

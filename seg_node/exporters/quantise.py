@@ -1,6 +1,6 @@
 """INT8 after training: NNCF finds value ranges on real images, and what that costs in mIoU is measured on others.
 
-Where all in INT8 costs more than ``MOST_LOST``, mixed precision is tried: NNCF finds the layers that suffer most,
+Where all in INT8 costs more than ``MAY_LOSE``, what "auto" takes unasked, mixed precision is tried: NNCF finds the layers that suffer most,
 on images of their own, and leaves them in fp32. The loss is measured through the Segmenter and the runtime that a robot
 has, at the labels' own size. Images without labels have no mIoU: there, fp32's own probabilities stand for the truth,
 which has so far said more loss than there was (an uncertain pixel that changes counts in full, right or wrong).
@@ -29,6 +29,7 @@ from seg_node.model_card import ModelCard
 from seg_node.pipeline.frame import Frame
 from seg_node.pipeline.network_input import NetworkInput
 from seg_node.pipeline.segmenter import Segmenter
+from seg_node.runtimes import MAY_LOSE
 from seg_node.runtimes.openvino import OpenVinoRuntime
 
 _LAYERS = 12  # that mixed precision tries to leave in fp32, one after the other
@@ -66,7 +67,7 @@ def quantise(source: Source, model: Any, images: Images, say: Callable[[str], No
         best, floats = nncf.quantize(model, ranges, **how), 0
         say(f"{card.name}: measuring on {len(images.measure)} other images ({images.measure.name})")
         before, after = meter.miou([model, best], images.measure)
-        if before - after > MOST_LOST:
+        if before - after > MAY_LOSE:
             say(f"{card.name}: INT8 loses {100 * (before - after):.2f} points of mIoU; trying mixed precision")
             mixed = _mixed(nncf, model, ranges, meter, images.tune, how)
             (with_mixed,) = meter.miou([mixed], images.measure)
@@ -132,7 +133,7 @@ def _mixed(nncf: Any, model: Any, ranges: Any, meter: "_Meter", tune: Part, how:
         ranges,
         nncf.Dataset(list(range(len(tune)))),
         validate,
-        max_drop=MOST_LOST / 2,  # these images are few, and others decide
+        max_drop=MAY_LOSE / 2,  # these images are few, and others decide
         advanced_accuracy_restorer_parameters=restore,
         **how,
     )

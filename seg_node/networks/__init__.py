@@ -7,6 +7,7 @@
 and, where its authors published weights, ``from_authors`` (see ``adopt``). Knows nothing of data, training or files.
 """
 
+import inspect
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
@@ -35,7 +36,8 @@ def build(name: str, classes: int, **options: object) -> torch.nn.Module:
     try:
         return builder(classes, **options)
     except TypeError as error:
-        raise ValueError("network '{}': {}".format(name, error)) from error
+        options_are = ", ".join(list(inspect.signature(builder).parameters)[1:]) or "none"
+        raise ValueError("network '{}': {}; its options are: {}".format(name, error, options_are)) from error
 
 
 def family(name: str) -> str:

@@ -104,7 +104,7 @@ def train(
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it says much that is not about this training
     warnings.filterwarnings("ignore", module="lightning")
     cluster = cluster or Cluster()
-    with _kept_for_us(out):
+    with _kept_for_us(out), _full_disk_told(out):
         _train_all(recipe, data, out, workers, cluster, cache)
     return out
 
@@ -128,7 +128,7 @@ def _train_all(
 
 @contextlib.contextmanager
 def _kept_for_us(out: Path) -> Iterator[None]:
-    """Hold a folder against another training, which would mix its checkpoints with ours; tell of a full disk.
+    """Hold a folder against another training, which would mix its checkpoints with ours.
 
     The lock is the process's own: it ends with it, whatever kills it, and loading processes do not inherit it.
     """
@@ -144,12 +144,19 @@ def _kept_for_us(out: Path) -> Iterator[None]:
             raise ValueError(f"{out}: another training is at work there; choose another --out, or end it") from error
         try:
             yield
-        except OSError as error:
-            if error.errno != errno.ENOSPC or error.filename is not None:
-                raise
-            raise OSError(f"{out}: its disk is full; make room, then run the same command again") from error
         finally:
             (out / ".lock").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _full_disk_told(out: Path) -> Iterator[None]:
+    """Name the folder where a library says no more than that there is no space left."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        raise OSError(f"{out}: its disk is full; make room, then run the same command again") from error
 
 
 def _train(recipe: Recipe, samples: Data, out: Path, cluster: Cluster, before: Path | None) -> None:

@@ -36,6 +36,14 @@ def test_what_cannot_be_done_exits_with_1_and_a_reason() -> None:
     assert done.returncode == 1 and "no model 'no_such_model'" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_an_error_of_the_system_names_the_file_and_no_number(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert commands.main(["train", "nowhere.yaml", "--out", str(tmp_path / "x")]) == 1
+    assert capsys.readouterr().err == "seg-node train: nowhere.yaml: no such file or directory\n"
+    (tmp_path / "file").write_text("")
+    assert commands.main(["train", "rdsnet_camvid", "--out", str(tmp_path / "file")]) == 1
+    assert f"{tmp_path / 'file'}: file exists" in capsys.readouterr().err
+
+
 def test_a_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "seg_node.training.loop", None)  # as if a library that it imports were missing
     assert commands.main(["train", "rdsnet_camvid", "--out", str(tmp_path)]) == 1

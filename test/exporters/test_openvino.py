@@ -182,7 +182,8 @@ def test_bf16_that_would_never_end_is_refused() -> None:
 def test_int8_leaves_comparisons_alone(tmp_path: Path, some_camvid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ENet's pooling compares a maximum with where it came from, behind a border of -infinity."""
     pytest.importorskip("nncf")
-    monkeypatch.setattr(quantise, "MOST_LOST", 1.0)  # no mixed precision
+    for limit in ("MAY_LOSE", "MOST_LOST"):
+        monkeypatch.setattr(quantise, limit, 1.0)  # no mixed precision
     wanted = Wanted(precision="int8", calibrate=some_camvid)
     made = exporters.make(shipped(tmp_path / "trained", "enet_camvid"), "openvino", wanted).files["openvino_int8"]
     assert made["calibration"]["miou_lost"] < 0.05 and made["calibration"]["miou_fp32"] > 0.2
@@ -211,7 +212,7 @@ def test_mixed_precision_saves_a_network_that_int8_ruins(
     wanted = Wanted(precision="int8", calibrate=some_camvid)
     made = exporters.make(trained, "openvino", wanted, say=said.append).files["openvino_int8"]["calibration"]
     assert any("trying mixed precision" in line for line in said)
-    assert made["quantisers_left_out"] > 0 and made["miou_lost"] <= quantise.MOST_LOST
+    assert made["quantisers_left_out"] > 0 and made["miou_lost"] <= quantise.MAY_LOSE
 
 
 def test_what_loses_more_is_refused_and_changes_nothing(
