@@ -1,9 +1,10 @@
 """INT8 after training: NNCF finds value ranges on real images, and what that costs in mIoU is measured on others.
 
-Where all in INT8 costs more than ``MAY_LOSE``, what "auto" takes unasked, mixed precision is tried: NNCF finds the layers that suffer most,
-on images of their own, and leaves them in fp32. The loss is measured through the Segmenter and the runtime that a robot
-has, at the labels' own size. Images without labels have no mIoU: there, fp32's own probabilities stand for the truth,
-which has so far said more loss than there was (an uncertain pixel that changes counts in full, right or wrong).
+Where all in INT8 costs more than ``MAY_LOSE``, which is what "auto" gives for its speed, mixed precision is tried: NNCF
+finds the layers that suffer most, on images of their own, and leaves them in fp32. The loss is measured through the
+Segmenter and the runtime that a robot has, at the labels' own size. Images without labels have no mIoU: there, fp32's
+own probabilities stand for the truth, which has so far said more loss than there was (an uncertain pixel that changes
+counts in full, right or wrong).
 """
 
 import contextlib
