@@ -147,8 +147,16 @@ def test_a_number_of_classes_that_is_none_is_named(classes: object) -> None:
 
 
 def test_an_unknown_option_is_named(name: str) -> None:
-    with pytest.raises(ValueError, match="colour"):
+    with pytest.raises(ValueError, match="colour") as error:
         networks.build(name, 5, colour="red")
+    assert "are: options" not in str(error.value)
+
+
+def test_an_unknown_option_lists_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"its options are: dropout, order$"):
+        networks.build("rdsnet", 5, colour="red")
+    with pytest.raises(ValueError, match=r"its options are: none$"):
+        networks.build("segnet", 5, colour="red")
 
 
 @pytest.mark.parametrize("classifier", networks.classifiers())

@@ -67,7 +67,7 @@ def _text(report: "SplitReport", show: int) -> str:
     sizes = ", ".join(f"{count} of {size}" for size, count in report.sizes.most_common(3))
     more = f" and {len(report.sizes) - 3} other sizes" if len(report.sizes) > 3 else ""
     bad = f"{len(report.problems)} problems" if report.problems else "nothing wrong"
-    other = f", of {report.published} published," if report.published not in (None, report.samples) else ""
+    other = f" where {report.published} are published" if report.published not in (None, report.samples) else ""
     lines = [f"{report.split}: {report.samples} samples{other} ({sizes or 'none read'}{more}), {bad}"]
     lines += [f"  {problem.kind:<11}{problem.message}" for problem in report.problems[:show]]
     if len(report.problems) > show:

@@ -55,8 +55,8 @@ class PairSplit:
 
         Raises DatasetError where there is no image, one without a label, or one that is no sample.
         """
-        for stray in self.strays:
-            raise stray
+        if self.strays:
+            raise self.strays[0]
         self.pairs = [pair for pair in self.pairs if pair.image.is_file()]
         if not self.pairs:
             raise DatasetError(self.empty)

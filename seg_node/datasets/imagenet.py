@@ -53,8 +53,8 @@ def open_split(split: str, data: Path | None = None, size: tuple[int, int] | Non
     """
     del size
     opened = find(split, data)
-    for stray in opened.strays:
-        raise stray
+    if opened.strays:
+        raise opened.strays[0]
     if not opened.files:
         raise DatasetError(opened.empty)
     return opened

@@ -36,8 +36,11 @@ def build(name: str, classes: int, **options: object) -> torch.nn.Module:
     try:
         return builder(classes, **options)
     except TypeError as error:
-        options_are = ", ".join(list(inspect.signature(builder).parameters)[1:]) or "none"
-        raise ValueError("network '{}': {}; its options are: {}".format(name, error, options_are)) from error
+        taken = list(inspect.signature(builder).parameters.values())[1:]
+        if any(option.kind is option.VAR_KEYWORD for option in taken):  # its encoder's, which only that one knows
+            raise ValueError("network '{}': {}".format(name, error)) from error
+        known = ", ".join(option.name for option in taken) or "none"
+        raise ValueError("network '{}': {}; its options are: {}".format(name, error, known)) from error
 
 
 def family(name: str) -> str:

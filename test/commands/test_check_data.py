@@ -23,7 +23,7 @@ def words(folder: Path, *more: str) -> list[str]:
 def test_whole_data_exits_with_0_and_shows_frequencies(folder: Path, tmp_path: Path, capsys) -> None:
     assert commands.main(words(folder, "--picture", str(tmp_path / "classes.png"))) == 0
     out = capsys.readouterr().out
-    assert "train: 2 samples, of 2975 published, (2 of 32x70), nothing wrong" in out and "bicycle" in out
+    assert "train: 2 samples where 2975 are published (2 of 32x70), nothing wrong" in out and "bicycle" in out
     assert cv2.imread(str(tmp_path / "classes.png")).shape[1] == 960
 
 
