@@ -6,6 +6,7 @@ parses: what it does lies elsewhere. Heavy libraries are imported inside ``run``
 
 import argparse
 import logging
+import os
 import sys
 
 from seg_node import __version__, plugins
@@ -19,6 +20,17 @@ if sys.version_info < (3, 10):  # noqa: UP036  a robot's Python, where the node 
 
 def main(words: list[str] | None = None) -> int:
     """Run a subcommand. Returns 0 if it did what was asked, 1 if it could not, 2 for wrong arguments."""
+    try:
+        try:
+            return _run(words)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # who reads has gone, as head does; what is left is written nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(words: list[str] | None) -> int:
     parser = _parser()
     arguments, rest = parser.parse_known_args(words)
     # argparse takes positional words in one run only; key=value may stand behind options too
@@ -34,7 +46,7 @@ def main(words: list[str] | None = None) -> int:
         print("seg-node: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        return 1
+        raise
     except (OSError, ValueError, RuntimeError, ImportError, FloatingPointError) as error:
         if arguments.debug:
             raise

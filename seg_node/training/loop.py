@@ -30,6 +30,7 @@ from seg_node.training.averaging import Averaged
 from seg_node.training.data import Data
 from seg_node.training.gradual_grouping import GradualGrouping
 from seg_node.training.losses import class_frequency
+from seg_node.training.meeting import Meeting
 from seg_node.training.recipe import Recipe, load_recipe
 from seg_node.training.task import Classification, Segmentation, Task
 from seg_node.training.watch import EpochLine, RunRecord
@@ -178,14 +179,15 @@ def _train(recipe: Recipe, samples: Data, out: Path, cluster: Cluster, before: P
         if is_first():
             checkpoint.write_provenance(out, recipe, about)
 
-    record = RunRecord(out, about)
+    record, meeting = RunRecord(out, about), Meeting()
     try:
-        trainer = _trainer(recipe, out, [EpochLine(out, task.monitor), record], task.monitor, cluster)
+        trainer = _trainer(recipe, out, [meeting, EpochLine(out, task.monitor), record], task.monitor, cluster)
     except MisconfigurationException as error:
         raise ValueError(f"{error}: see --accelerator, --devices and the recipe's precision") from error
     finished = checkpoint.is_finished(out)
     if finished:
         _say(f"{out}: is trained already; for more epochs begin another one with its weights, start={out}")
+    meeting.wait(trainer)
     try:
         trainer.fit(task, samples, ckpt_path=last if last.exists() else None, weights_only=True)
     except SystemExit:  # how Lightning ends after Ctrl-C

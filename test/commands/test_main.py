@@ -44,6 +44,14 @@ def test_an_error_of_the_system_names_the_file_and_no_number(tmp_path: Path, cap
     assert f"{tmp_path / 'file'}: file exists" in capsys.readouterr().err
 
 
+def test_a_reader_that_leaves_ends_it_without_a_traceback() -> None:
+    words = [sys.executable, "-m", "seg_node", "train", "--list"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == "" and process.wait(60) == 1
+
+
 def test_a_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "seg_node.training.loop", None)  # as if a library that it imports were missing
     assert commands.main(["train", "rdsnet_camvid", "--out", str(tmp_path)]) == 1

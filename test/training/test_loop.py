@@ -6,8 +6,10 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -362,6 +364,36 @@ def test_two_processes_train_as_one(alone: Path, tmp_path: Path, launcher: str) 
         assert line["miou"] == pytest.approx(other["miou"], abs=0.005)
     assert yaml.safe_load((run / "run.yaml").read_text())["runs"][0]["processes"] == 2
     load_runtime(load_card(run), "torch", "cpu").close()
+
+
+def node(folder: Path, number: int, port: int) -> subprocess.Popen[str]:
+    """Start one of two machines, which here are two processes."""
+    words = command(folder, *TOGETHER, "--devices", "1", "--num-nodes", "2", "epochs=1")
+    at = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": str(number)}
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**ALONE, **at})
+
+
+def test_two_machines_wait_for_each_other(tmp_path: Path, capsys, monkeypatch) -> None:
+    for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert here(tmp_path, *TOGETHER, "--num-nodes", "2") == 1
+    assert "--num-nodes 2: set on every machine MASTER_ADDR" in capsys.readouterr().err
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    with node(tmp_path, 0, port) as first:
+        assert first.stdout
+        while line := first.stdout.readline():
+            if "machine 1 of 2: waiting for the others at 127.0.0.1:" in line:
+                break
+        time.sleep(1)  # until it waits where Python is not heard
+        first.send_signal(signal.SIGINT)
+        assert first.wait(10) == -signal.SIGINT
+    with node(tmp_path, 0, port) as first, node(tmp_path, 1, port) as second:
+        (out, errors), (theirs, _) = first.communicate(timeout=240), second.communicate(timeout=240)
+    assert first.returncode == second.returncode == 0, errors[-3000:]
+    assert "machine 2 of 2: waiting" in theirs and "epoch 1/1" in out and "epoch 1/1" not in theirs
 
 
 @pytest.mark.parametrize("network", ["espnet", "c3net2", "rdsnet"])
