@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from seg_node.evaluation.score import Ground
 
 
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dataset", required=True, choices=datasets.names())
+def add_data_arguments(parser: argparse.ArgumentParser, *more: str) -> None:
+    """``more``: data sets beside those with label images."""
+    parser.add_argument("--dataset", required=True, choices=[*datasets.names(), *more])
     parser.add_argument("--data", type=Path, metavar="DIR", help="the data set's folder; the street needs none")
     parser.add_argument("--split", default="val", help="train, val or test (default val)")
     parser.add_argument(
@@ -58,10 +59,10 @@ def open_ground(arguments: argparse.Namespace) -> "Ground":
 
     split = datasets.open_split(arguments.dataset, arguments.split, arguments.data)
     label_set = load_label_set(datasets.label_set_of(arguments.dataset, arguments.data))
-    return Ground(split, label_set, _spread(len(split), arguments.limit), arguments.gt_scale, arguments.workers)
+    return Ground(split, label_set, spread(len(split), arguments.limit), arguments.gt_scale, arguments.workers)
 
 
-def _spread(count: int, limit: int | None) -> range | list[int]:
+def spread(count: int, limit: int | None) -> range | list[int]:
     """Return which of ``count`` images are scored."""
     if limit is None or limit >= count:
         return range(count)

@@ -5,6 +5,7 @@ examples:
   seg-node evaluate runs/rdsnet --dataset street --split test --runtime torch --out results
   seg-node evaluate models/dg2 --dataset cityscapes --data Cityscapes --gt-scale 2 --limit 50
   seg-node evaluate --predictions results_of_somebody --dataset cityscapes --data Cityscapes
+  seg-node evaluate runs/encoder --dataset imagenet --data ImageNet     # a classifier's training: top 1 and top 5
 
 mIoU is the mean over the classes of intersection over union. Void ground truth is ignored (the usual way);
 --void counted counts a class predicted there as wrong, as ESPNet's and RDS-Net's CamVid figures do. The table shows
@@ -22,8 +23,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seg_node import runtimes
-from seg_node.commands._scoring import add_data_arguments, add_runtime_arguments, cell, open_ground, whole
+from seg_node import datasets, runtimes
+from seg_node.commands._scoring import add_data_arguments, add_runtime_arguments, cell, open_ground, spread, whole
 
 if TYPE_CHECKING:
     from seg_node.evaluation.score import Ground, Progress, Report
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what these PNGs hold: ids as in the data set's files (Cityscapes: labelIds), or class ids as --out "
         "writes them (default raw)",
     )
-    add_data_arguments(parser)
+    add_data_arguments(parser, *datasets.classifiers())
     add_runtime_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="write figures, pictures and labels there")
     parser.add_argument("--worst", default=10, type=whole, metavar="N", help="images in worst/ (default 10)")
@@ -50,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.dataset in datasets.classifiers():
+        return _classify(arguments)
     from seg_node.evaluation import results
     from seg_node.evaluation.output_folder import output_folder
     from seg_node.replay.progress import Bars
@@ -67,6 +70,35 @@ def run(arguments: argparse.Namespace) -> int:
     print(json.dumps(result) if arguments.json else table)
     if arguments.out and not arguments.json:
         print(f"written: {arguments.out}/confusion.png, worst.jpg, evaluation.json and more")
+    return 0
+
+
+def _classify(arguments: argparse.Namespace) -> int:
+    """Score a classifier, which has no exported file: by PyTorch, from its training's folder."""
+    unused = {"--predictions": arguments.predictions, "--out": arguments.out, "--gt-scale": arguments.gt_scale != 1}
+    unused["--runtime or --precision"] = {arguments.runtime, arguments.precision} - {"auto", "torch", "fp32"}
+    for option, given in unused.items():
+        if given:
+            raise ValueError(f"{option}: is for networks that label pixels; {arguments.dataset}'s are classified")
+    from seg_node.datasets import imagenet
+    from seg_node.replay.progress import Bars
+    from seg_node.training.classifier_score import score_classifier
+
+    split = imagenet.open_split(arguments.split, arguments.data)
+    chosen = spread(len(split), arguments.limit)
+    with Bars("images") as bars:
+        progress = bars.add("scoring")
+        score = score_classifier(Path(arguments.model), split, chosen, arguments.workers, progress)
+    what = {"model": arguments.model, "dataset": arguments.dataset, "split": arguments.split, "images": len(chosen)}
+    if arguments.json:
+        about = {"runtime": "torch", "precision": "fp32", "ms_per_image_in_batches": score.ms}
+        print(json.dumps({**what, "top1": score.top1, "top5": score.top5, "top1_of_class": score.of_class, **about}))
+        return 0
+    print("{model} on {dataset} {split}, {images} images, runtime torch fp32".format(**what), end="")
+    print(f", {score.ms:.1f} ms an image in batches")
+    weakest = sorted((share, name) for name, share in score.of_class.items() if share is not None)[:5]
+    rows = {"top 1": score.top1, "top 5": score.top5} | {f"  weakest: {name}": share for share, name in weakest}
+    print("\n".join(f"{title:<24}{cell(share)}" for title, share in rows.items()))
     return 0
 
 

@@ -67,7 +67,9 @@ def run(arguments: argparse.Namespace) -> int:
     first = is_first()  # a Trainer that has ended leaves nothing to tell by
     out = train(recipe, arguments.data, arguments.out, arguments.workers, cluster, arguments.cache)
     if first and recipe.task == "classification":
-        print(f"trained: {out}; a recipe may begin with it: start={out}")
+        print(
+            f"trained: {out}; a recipe may begin with it, start={out}; next: seg-node evaluate {out} --dataset imagenet"
+        )
     elif first:
         print(f"trained: {out}; next: seg-node evaluate {out}, seg-node export {out} --to onnx")
     return 0

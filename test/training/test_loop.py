@@ -465,7 +465,7 @@ def test_stages_follow_one_another(tmp_path: Path, capsys) -> None:
     load_runtime(load_card(run), "torch", "cpu").close()
 
 
-def test_a_classifier_is_trained_on_folders(tmp_path: Path) -> None:
+def test_a_classifier_is_trained_on_folders_and_scored(tmp_path: Path, capsys) -> None:
     rng = np.random.default_rng(1)
     for split, count in (("train", 8), ("val", 3)):
         for name, colour in (("n01", (200, 40, 40)), ("n02", (40, 40, 200))):
@@ -484,3 +484,19 @@ def test_a_classifier_is_trained_on_folders(tmp_path: Path) -> None:
     assert lines[-1]["loss"] < lines[0]["loss"]
     weights = torch.load(out / "weights.pt", weights_only=True)
     assert weights and not (out / "card.yaml").exists()
+
+    data = ["--dataset", "imagenet", "--data", str(tmp_path / "images")]
+    capsys.readouterr()
+    assert main(["evaluate", str(out), *data, "--json"]) == 0
+    score, best = json.loads(capsys.readouterr().out), max(line["top1"] for line in lines)
+    assert score["images"] == 6 and score["top1"] == pytest.approx(best) and score["top5"] == 1
+    assert np.mean(list(score["top1_of_class"].values())) == pytest.approx(best)
+    assert main(["evaluate", str(out), *data, "--limit", "1"]) == 0
+    assert "top 1" in capsys.readouterr().out
+    assert main(["evaluate", str(out), *data, "--runtime", "onnx"]) == 1
+    assert "--runtime or --precision: is for networks that label pixels" in capsys.readouterr().err
+    shutil.copytree(tmp_path / "images" / "train" / "n01", tmp_path / "images" / "train" / "n03")
+    assert main(["evaluate", str(out), *data]) == 1
+    assert "does not fit erfnet_imagenet of 3 classes" in capsys.readouterr().err
+    assert main(["evaluate", "rdsnet_camvid", *data]) == 1
+    assert "rdsnet_camvid: holds no recipe.yaml" in capsys.readouterr().err
