@@ -350,6 +350,23 @@ def test_a_model_without_the_file_for_it_gives_none(exported: Path) -> None:
     assert runtime.infer(np.zeros((1, 48, 64, 3), np.uint8)).confidence is None
 
 
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_labels_go_on_where_the_file_for_it_is_damaged(name: str, confident: ModelCard, tmp_path: Path) -> None:
+    if not runtimes.is_installed(name):
+        pytest.skip(f"{name} is not installed")
+    folder = shutil.copytree(confident.folder, tmp_path / "damaged")
+    file = next(folder.glob("*confidence.onnx"))
+    file.write_bytes(file.read_bytes()[:1000])
+    runtime = load_runtime(load_card(folder), name, "cpu")
+    images = np.random.default_rng(1).integers(0, 256, (1, 48, 64, 3), np.uint8)
+    labels = runtime.infer(images).labels.copy()
+    runtime.wants_confidence = True
+    for _ in range(2):
+        answer = runtime.infer(images)
+        assert np.array_equal(answer.labels, labels) and answer.confidence is None
+    assert runtime.why_unsure.startswith("no confidence: ") and file.name in runtime.why_unsure
+
+
 @pytest.fixture(scope="module")
 def confident(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
     """The exported model with the file that gives confidence, too."""

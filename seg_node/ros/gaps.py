@@ -5,6 +5,9 @@ from typing import List, Optional
 _WORTH = 0.1  # share of images whose stamps are missing before that is worth a warning: cameras falter, too
 _ENOUGH = 10  # gaps between stamps before anything is made of them
 _MOST = 10.0  # periods; a longer gap is a pause of the camera
+_MANY = 10000  # gaps between stamps that are kept, should nobody look
+_FEW = 1000  # images; a longer gap in numbers is another publisher
+_PUBLISHERS = 4  # of one topic that are told apart
 _FASTEST = 0.2  # the share of gaps that are at most one period: so many frames in five may be lost and it still shows
 
 
@@ -17,23 +20,30 @@ class Gaps:
 
     def __init__(self) -> None:
         self.missing = 0  # by sequence number, ever
-        self._sequence: Optional[int] = None
+        self._sequences: List[int] = []  # each publisher's last, the newest at the end
         self._stamp: Optional[float] = None
-        self._steps: List[float] = []  # seconds between stamps, since the last look
+        self._steps: List[float] = []  # seconds between stamps, since the last look; none where numbers are told
 
     def see(self, stamp: float, sequence: Optional[int]) -> None:
         """Take an image's stamp (seconds) and its number among its publisher's, None where nobody tells."""
-        last, self._sequence = self._sequence, sequence
-        if sequence is not None and last is not None and sequence > last:  # less: another publisher
-            self.missing += sequence - last - 1
         before, self._stamp = self._stamp, stamp
-        if before is not None and stamp > before:
+        if sequence is not None:
+            self._count(sequence)
+        elif before is not None and stamp > before and len(self._steps) < _MANY:
             self._steps.append(stamp - before)
+
+    def _count(self, sequence: int) -> None:
+        """Count what is missing before this number, among those of the publisher that it follows on best."""
+        before = max((last for last in self._sequences if _FEW > sequence - last > 0), default=None)
+        if before is not None:
+            self._sequences.remove(before)
+            self.missing += sequence - before - 1
+        self._sequences = self._sequences[1 - _PUBLISHERS :] + [sequence]
 
     @property
     def numbered(self) -> bool:
         """Whether the middleware tells sequence numbers."""
-        return self._sequence is not None
+        return bool(self._sequences)
 
     def by_stamps(self) -> int:
         """Return about how many images the stamps since the last call leave out; 0 where it is not worth a word."""

@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
@@ -49,6 +50,7 @@ class SegmentationNode(LifecycleNode):
     def __init__(self) -> None:
         """Raises parameters.ParameterError."""
         super().__init__("seg_node")
+        _answer_all(self._service_change_state)
         self._streams: List[Stream] = []
         self._condition = Condition()
         self._engine: Optional[Engine] = None
@@ -129,7 +131,12 @@ class SegmentationNode(LifecycleNode):
             trim_malloc()
             self.get_logger().info("{} has taken over from {}".format(_title(engine), _title(old)))
         elif self.settings.autostart and self.executor is not None:  # what a broken model kept it from at start
-            self.executor.create_task(self.trigger_activate)
+            self.executor.create_task(self._activate_late)
+
+    def _activate_late(self) -> None:
+        """Activate, unless somebody has done so, or has cleaned up, meanwhile."""
+        if self._condition.state == "inactive":
+            self.trigger_activate()
 
     def _failed_to_load(self, wanted: Wanted, error: Exception) -> None:
         executor = self.executor
@@ -164,6 +171,13 @@ class SegmentationNode(LifecycleNode):
         self._condition.broken = ""
         self._condition.about = dict(engine.about())
         self._names.publish(engine.label_set)
+        unknown = [name for name in self.settings.classes if name not in engine.label_set.names]
+        if unknown:
+            text = "classes: {} are none of this model's, and left out; those are {}".format(
+                ", ".join(unknown), ", ".join(engine.label_set.names)
+            )
+            self._complain(text)
+            self.get_logger().warning(text)
 
     # Lifecycle
 
@@ -321,13 +335,15 @@ class SegmentationNode(LifecycleNode):
             if self._engine is not engine:  # it hung and was given up; others may be at work by now
                 return
             paintings = []
-            for (stream, arrival, frame, seconds), result in zip(frames, results):
+            for (stream, arrival, frame, seconds), result, wish in zip(frames, results, wishes):
                 try:
                     seconds.update(result.timings)
                     stream.publish(arrival, frame, result, seconds)
                 except Exception as error:
                     self._failed(stream, "publishing", error)
                 else:
+                    if wish and engine.runtime.why_unsure:
+                        stream.health.error(engine.runtime.why_unsure)
                     paint = stream.painting(arrival, frame, result)
                     if paint is not None:
                         paintings.append((stream, paint))
@@ -395,6 +411,20 @@ class SegmentationNode(LifecycleNode):
     def _complain(self, text: str) -> None:
         for stream in self._streams:
             stream.health.error(text)
+
+
+def _answer_all(service: Any) -> None:
+    """Let a lifecycle service say no to a transition's id that is not possible now: rclpy's raises in the executor."""
+    change = service.callback
+
+    def answer(request: Any, response: Any) -> Any:
+        try:
+            return change(request, response)
+        except _rclpy.RCLError:
+            response.success = False
+            return response
+
+    service.callback = answer
 
 
 def _wanted(settings: parameters.Settings) -> Wanted:

@@ -174,9 +174,10 @@ class Stream:
 
     def _is_due(self, now: float, period: float) -> bool:
         """Keep to ``period`` on average: a camera of 30 Hz at max_rate 20 must not come out at 15."""
+        self._due = min(self._due, now + period)  # it may have been a longer one until now
         if now < self._due:
             return False
-        self._due = max(self._due + period, now - period)
+        self._due = max(self._due + period, now)
         return True
 
     def _follow_info(self) -> None:

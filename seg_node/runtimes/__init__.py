@@ -15,7 +15,7 @@ import importlib.util
 import logging
 import os
 from types import ModuleType
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -57,6 +57,7 @@ class Runtime:
     kind = ""  # of the card's file that it runs, where it was made from one
     batch: Optional[int] = None  # images that one inference takes; None: any number
     wants_confidence = False  # set by who uses it; may change between two inferences, and costs
+    why_unsure = ""  # why the file that gives confidence cannot be used, once somebody has wanted it
 
     def __init__(self, card: ModelCard) -> None:
         self.card = card
@@ -81,6 +82,15 @@ class Runtime:
 
     def _infer(self, images: np.ndarray) -> Prediction:
         raise NotImplementedError
+
+    def _open_sure(self, open_file: Callable[[], Any]) -> Any:
+        """Return what opens the file that gives confidence, None where it cannot be: labels go on without."""
+        try:
+            return open_file()
+        except (OSError, ValueError) as error:
+            self.why_unsure = "no confidence: {}".format(error)
+            _log.warning(self.why_unsure)
+            return None
 
     def close(self) -> None:
         """Free what the network holds; the runtime is not used afterwards."""

@@ -25,7 +25,8 @@ class OnnxRuntime(Runtime):
         """``kind``: of the file that ``session`` runs; ``open_session`` opens another."""
         super().__init__(card)
         self.kind, self._session, self._open = kind, session, open_session
-        self._confident: Any = None  # opened when first wanted
+        self._confident: Any = None
+        self._knows_confidence = False  # opened, if there is any, when first wanted
         self._fed = card = card.for_file(kind)
         self.precision = {"onnx_fp16": "fp16", "onnx_int8": "int8"}.get(kind, "fp32")
         graph_input = pick_input(card, [_tensor(node) for node in session.get_inputs()])
@@ -36,9 +37,13 @@ class OnnxRuntime(Runtime):
         self.batch = graph_input.shape[0] if isinstance(graph_input.shape[0], int) else None
 
     def _infer(self, images: np.ndarray) -> Prediction:
-        run = self._run
-        if self.wants_confidence and self.kind + "_confidence" in self.card.files:
-            run = self._run_with_confidence
+        sure = self.kind + "_confidence"
+        if self.wants_confidence and not self._knows_confidence:
+            self._knows_confidence = True
+            if sure in self.card.files:
+                self._confident = self._open_sure(lambda: self._open(sure))
+        confident = self.wants_confidence and self._confident is not None
+        run = self._run_with_confidence if confident else self._run
         return infer_in_batches(run, images, self._fed, self.batch, self.wants_confidence)
 
     def _run(self, x: np.ndarray) -> List[np.ndarray]:
@@ -46,8 +51,6 @@ class OnnxRuntime(Runtime):
         return outputs
 
     def _run_with_confidence(self, x: np.ndarray) -> List[np.ndarray]:
-        if self._confident is None:
-            self._confident = self._open(self.kind + "_confidence")
         outputs: List[np.ndarray] = self._confident.run(None, {self._confident.get_inputs()[0].name: x})
         return outputs
 

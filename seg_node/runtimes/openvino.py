@@ -49,7 +49,7 @@ class OpenVinoRuntime(Runtime):
 
     def _infer(self, images: np.ndarray) -> Prediction:
         if self.wants_confidence and not self._knows_confidence:
-            self._confident, self._knows_confidence = self._open_confident(), True
+            self._confident, self._knows_confidence = self._open_sure(self._open_confident), True
         opened: Any = (self._confident if self.wants_confidence else None) or self._plain
 
         def run(x: np.ndarray) -> List[np.ndarray]:

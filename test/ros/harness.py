@@ -205,8 +205,10 @@ class Client:
         until(future.done, 20, service)
         return future.result()
 
-    def transition(self, node, label):
-        request = ChangeState.Request(transition=Transition(label=label))
+    def transition(self, node, what):
+        """Ask for a transition, by its label or its id, and return whether it was made."""
+        transition = Transition(id=what) if isinstance(what, int) else Transition(label=what)
+        request = ChangeState.Request(transition=transition)
         return self.call(ChangeState, f"{node.name}/change_state", request).success
 
     def state(self, node):

@@ -23,6 +23,24 @@ def test_another_publisher_is_no_gap():
     assert gaps.missing == 0
 
 
+def test_two_publishers_in_turns_are_no_gaps():
+    gaps = Gaps()
+    feed(gaps, [n for i in range(400) for n in (5000 + i, 1 + i)])
+    assert gaps.missing == 0
+    feed(gaps, [n for i in range(90) for n in (5401 + i, 401 + i)])
+    assert gaps.missing == 1  # of the first one, 5400
+    gaps = Gaps()
+    feed(gaps, [n for i in range(300) for n in (103 + i, 100 + i)])  # close to each other
+    assert gaps.missing == 0
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_a_long_drive_takes_no_memory(numbered):
+    gaps = Gaps()
+    feed(gaps, range(30000), numbered=numbered)
+    assert gaps.missing == 0 and sum(len(v) for v in vars(gaps).values() if isinstance(v, list)) <= 10001
+
+
 @pytest.mark.parametrize(
     ("kept", "missing"),
     [

@@ -19,6 +19,7 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed here", exc_type=ImportError)
 
 from harness import SIZE, Client, NodeProcess, environment, image_message, send, until, write_card  # noqa: E402
+from lifecycle_msgs.msg import Transition  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import CompressedImage  # noqa: E402
 
@@ -420,6 +421,37 @@ def test_lifecycle(client, start):
     assert client.transition(node, "shutdown") and client.state(node) == "finalized"
     code, printed, _ = node.end()
     assert code == 0 and "Traceback" not in printed
+
+
+def test_a_transition_that_is_not_possible_now_is_refused(client, start):
+    """By its id, too, which is what lifecycle managers send: rclpy's own answer ends the process."""
+    possible = {
+        "unconfigured": {Transition.TRANSITION_CONFIGURE},
+        "inactive": {Transition.TRANSITION_CLEANUP, Transition.TRANSITION_ACTIVATE},
+        "active": {Transition.TRANSITION_DEACTIVATE},
+    }
+    shutdowns = {
+        "unconfigured": Transition.TRANSITION_UNCONFIGURED_SHUTDOWN,
+        "inactive": Transition.TRANSITION_INACTIVE_SHUTDOWN,
+        "active": Transition.TRANSITION_ACTIVE_SHUTDOWN,
+    }
+    node = start("autostart:=false", ready=False)
+    for state, wanted in (("unconfigured", "configure"), ("inactive", "activate"), ("active", None)):
+        assert client.state(node) == state
+        for number in set(range(9)) - possible[state] - {shutdowns[state]}:
+            assert not client.transition(node, number), (state, number)
+        assert client.state(node) == state
+        if wanted:
+            assert client.transition(node, wanted)
+    assert client.transition(node, shutdowns["active"]) and client.state(node) == "finalized"
+    code, printed, _ = node.end()
+    assert code == 0 and "Traceback" not in printed
+
+
+def test_a_class_that_the_model_does_not_have_is_told(client, start):
+    node = client.ready(start('classes:=["Raod", "Car"]'))
+    values = client.status(node, lambda level, message, values: "Raod" in values["last_error"])[2]
+    assert "classes: Raod are none of this model's" in values["last_error"] and "Road" in values["last_error"]
 
 
 def test_remapped(client, start):
