@@ -17,6 +17,7 @@ from seg_node.share import cache_folder, share_path
 STOCK_SEGMENT, STOCK_QUEUE = 512 << 10, 512  # bytes; messages that wait in a receiver's port
 PIECE = 64 << 10  # bytes of an image in one message
 LEAST, MOST = 32 << 20, 512 << 20  # bytes of a segment of ours
+_QUEUE = 4096  # messages, the shipped profile's
 _FRAMES = 3  # one that is written, one that is read, one to spare
 _NAME = "fastdds-{}mb.xml"
 
@@ -122,7 +123,9 @@ def is_ours(path: str) -> bool:
 def _content(segment: int) -> str:
     text = share_path("config/fastdds.xml").read_text(encoding="utf-8")
     text = re.sub(r" *<!-- 32 MB:.*?-->\n", "", text, flags=re.S)
-    return re.sub(r"(<segment_size>)\d+(</segment_size>)", r"\g<1>{}\g<2>".format(segment), text)
+    for key, value in (("segment_size", segment), ("port_queue_capacity", max(_QUEUE, 2 * segment // PIECE))):
+        text = re.sub(r"(<{0}>)\d+(</{0}>)".format(key), r"\g<1>{}\g<2>".format(value), text)
+    return text
 
 
 def _all(element: Any, name: str) -> List[Any]:

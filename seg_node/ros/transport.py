@@ -97,10 +97,12 @@ def crowded(frame: int, segment: int) -> str:
     """
     if not segment or 3 * frame <= 2 * segment:
         return ""
-    return (
-        "what is published of a frame, {:.0f} MB, fits badly into this process's {:.0f} MB of shared memory: start it "
-        "with {}={} in its environment".format(frame / 1e6, segment / 1e6, OWN_SIZE, segment_for(frame) >> 20)
-    )
+    wanted, profile = segment_for(frame), os.environ.get(PROFILE_VARIABLES[0], "")
+    fix = "start it with {}={} in its environment".format(OWN_SIZE, wanted >> 20)
+    if profile and not is_ours(profile):  # the user's own goes before what a variable says
+        fix = "set segment_size in {} to {}, and start it again".format(profile, wanted)
+    says = "what is published of a frame, {:.0f} MB, fits badly into this process's {:.0f} MB of shared memory: {}"
+    return says.format(frame / 1e6, segment / 1e6, fix)
 
 
 def tune_malloc() -> bool:

@@ -73,10 +73,18 @@ def test_our_profile_fits_1080p_and_not_4k(here, tmp_path):
     assert only(transport.check_profile(here(environ, cameras=8))).level == ERROR
 
 
+def test_a_profile_of_ours_holds_what_it_is_written_for(here, tmp_path):
+    for cameras in (1, 6):
+        given = here({}, size=(2160, 3840), cameras=cameras)
+        path = transport.check_profile(given)[0].type[0].partition("=")[2]
+        environ = dict.fromkeys(transport.PROFILE_VARIABLES, path)
+        assert only(transport.check_profile(here(environ, size=(2160, 3840), cameras=cameras))).level == OK
+
+
 def test_a_queue_too_short_for_4k(here, tmp_path):
     path = tmp_path / "mine.xml"
     write_profile(path, 256 * MB)
-    path.write_text(path.read_text().replace("<port_queue_capacity>4096</port_queue_capacity>", ""))
+    path.write_text(path.read_text().replace("<port_queue_capacity>8192</port_queue_capacity>", ""))
     found = transport.check_profile(here({"FASTRTPS_DEFAULT_PROFILES_FILE": str(path)}, size=(2160, 3840)))
     assert [f.level for f in found] == [OK, WARNING] and "port_queue_capacity 512" in found[1].says
 
@@ -120,6 +128,7 @@ def test_another_middleware_has_no_profile(here):
         (64 * MB, 64 * MB, True, ERROR, "--ipc host"),
         (64 * MB, 64 * MB, False, ERROR, "remount,size=1G"),
         (8 << 30, 10 * MB, False, WARNING, "ls -lS"),
+        (8 << 30, 10 * MB, True, WARNING, "ls -lS"),
     ],
 )
 def test_room_in_shared_memory(here, write, monkeypatch, size, free, docker, level, type_):
@@ -127,6 +136,14 @@ def test_room_in_shared_memory(here, write, monkeypatch, size, free, docker, lev
     write({".dockerenv": ""} if docker else {})
     found = only(transport.check_shared_memory(here()))
     assert found.level == level and type_ in " ".join(found.type)
+
+
+@pytest.mark.parametrize("docker", [False, True])
+def test_more_room_is_advised_than_there_is(here, write, monkeypatch, docker):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: (1500 * MB, 0, 1500 * MB))
+    write({".dockerenv": ""} if docker else {})
+    found = only(transport.check_shared_memory(here(size=(2160, 3840), cameras=6)))
+    assert "2g" in found.type[0].lower() and found.level == ERROR
 
 
 def test_no_shared_memory_at_all(here):
@@ -202,14 +219,6 @@ def test_governor(here, write, governor, driver, level):
     assert only(machine.check_governor(here())).level == level
 
 
-def test_cores_that_are_off(here, write):
-    write({CPU + "present": "0-5", CPU + "online": "0,3-5"})
-    found = only(machine.check_cores(here()))
-    assert found.level == WARNING and "4 of 6" in found.says
-    write({"etc/nv_tegra_release": "# R32"})
-    assert only(machine.check_cores(here())).type == ("sudo nvpmodel -m 0",)
-
-
 @pytest.mark.parametrize(
     ("files", "level"),
     [
@@ -253,6 +262,18 @@ def test_power_mode(here, write, board):
     assert only(machine.check_power_mode(here())).type == (f"sudo nvpmodel -m {best}",)
     write({"var/lib/nvpmodel/status": f"pmode:{best:04d}"})
     assert only(machine.check_power_mode(here())).level == OK
+
+
+@pytest.mark.parametrize("board", MODES)
+def test_cores_that_are_off(here, write, board):
+    text, best = MODES[board]
+    write({CPU + "present": "0-5", CPU + "online": "0,3-5"})
+    found = only(machine.check_cores(here()))
+    assert found.level == WARNING and "4 of 6" in found.says and "cpu*/online" in found.type[0]
+    write({"etc/nvpmodel.conf": text, "var/lib/nvpmodel/status": "pmode:0001"})
+    assert only(machine.check_cores(here())).type == (f"sudo nvpmodel -m {best}",)
+    write({"var/lib/nvpmodel/status": f"pmode:{best:04d}"})  # it is not the mode that keeps them off
+    assert "cpu*/online" in only(machine.check_cores(here())).type[0]
 
 
 def test_clocks(here, write):

@@ -79,6 +79,10 @@ def test_without_numbers_stamps_tell(stream):
         (8 * 3840 * 2160, 0, ""),  # another middleware
     ],
 )
-def test_what_goes_out_fits_or_is_told(frame, segment, says):
+def test_what_goes_out_fits_or_is_told(frame, segment, says, monkeypatch):
+    monkeypatch.delenv("FASTRTPS_DEFAULT_PROFILES_FILE", raising=False)
     text = crowded(frame, segment)
     assert (says in text) if says else text == ""
+    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "/home/me/mine.xml")  # goes before that variable
+    text = crowded(frame, segment)
+    assert ("set segment_size in /home/me/mine.xml to 268435456" in text) if says else text == ""

@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from typing import List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from seg_node.ros.doctor import ERROR, OK, WARNING, Finding, Machine, mb
 from seg_node.ros.jetson import JetsonFigures, gpu_clock_file
@@ -36,11 +36,10 @@ def check_cores(machine: Machine) -> List[Finding]:
     present, online = (_count(_text(os.path.join(machine.root, _CPU + name))) for name in ("present", "online"))
     found = []
     if online and present > online:
-        fix = (
-            "sudo nvpmodel -m 0"
-            if JetsonFigures(machine.root).available
-            else ("echo 1 | sudo tee /sys/devices/system/cpu/cpu*/online")
-        )
+        _, now, strongest = _power_modes(machine)
+        fix = "echo 1 | sudo tee /sys/devices/system/cpu/cpu*/online"
+        if now != strongest:  # a Jetson's, which turns cores off
+            fix = "sudo nvpmodel -m {}".format(strongest)
         found.append(Finding("cpu cores", WARNING, "{} of {} cores are on".format(online, present), (fix,)))
     quota = _quota(machine)
     if quota is not None and quota < min(2.0, online or 2):
@@ -106,18 +105,24 @@ def check_heat(machine: Machine) -> List[Finding]:
 
 def check_power_mode(machine: Machine) -> List[Finding]:
     """Is a Jetson's nvpmodel in its strongest mode?"""
-    conf = _text(os.path.join(machine.root, "etc/nvpmodel.conf"), whole=True)
-    status = re.search(r"pmode:(\d+)", _text(os.path.join(machine.root, "var/lib/nvpmodel/status")))
-    modes = {int(number): name for number, name in re.findall(r"POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)", conf)}
-    if not modes or status is None:
+    modes, now, strongest = _power_modes(machine)
+    if not modes:
         return []
-    now = int(status.group(1))
-    strongest = max(sorted(modes), key=lambda number: _strength(modes[number]))
     name = modes.get(now, str(now))
     if now == strongest:
         return [Finding("power mode", OK, name)]
     says = "{}; {} is faster".format(name, modes[strongest])
     return [Finding("power mode", WARNING, says, ("sudo nvpmodel -m {}".format(strongest),))]
+
+
+def _power_modes(machine: Machine) -> Tuple[Dict[int, str], int, int]:
+    """Return a Jetson's modes by number, the one it is in and the strongest; {}, 0, 0 where that is not known."""
+    conf = _text(os.path.join(machine.root, "etc/nvpmodel.conf"), whole=True)
+    status = re.search(r"pmode:(\d+)", _text(os.path.join(machine.root, "var/lib/nvpmodel/status")))
+    modes = {int(number): name for number, name in re.findall(r"POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)", conf)}
+    if not modes or status is None:
+        return {}, 0, 0
+    return modes, int(status.group(1)), max(sorted(modes), key=lambda number: _strength(modes[number]))
 
 
 def _strength(mode: str) -> Tuple[int, int, int]:

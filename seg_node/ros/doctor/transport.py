@@ -110,20 +110,23 @@ def check_shared_memory(machine: Machine) -> List[Finding]:
     """Is there room for the segments of a camera, the node, and who looks at it?"""
     folder = os.path.join(machine.root, "dev/shm")
     need = PROCESSES * segment_for(machine.frame)
+    whole = need // (1 << 30) + 1  # GB, with some to spare
     try:
         size, _, free = shutil.disk_usage(folder)
     except OSError as error:
         says = "{}: {}; Fast DDS sends all through UDP".format(folder, error.strerror)
-        return [Finding("shared memory", ERROR, says, ("sudo mount -t tmpfs -o size=1G tmpfs /dev/shm",))]
+        fix = "sudo mount -t tmpfs -o size={}G tmpfs /dev/shm".format(whole)
+        return [Finding("shared memory", ERROR, says, (fix,))]
     says = "{}: {} of {} free; {} processes want {}".format(folder, mb(free), mb(size), PROCESSES, mb(need))
     if free >= need:
         return [Finding("shared memory", OK, says)]
-    level = ERROR if size < need else WARNING
+    if size >= need:
+        fix = "ls -lS {} | head".format(folder)
+        return [Finding("shared memory", WARNING, says + "; something else fills it", (fix,))]
     if os.path.exists(os.path.join(machine.root, ".dockerenv")):
-        return [Finding("shared memory", level, says, ("docker run --ipc host ...   # or: --shm-size 1g",))]
-    if size < need:
-        return [Finding("shared memory", level, says, ("sudo mount -o remount,size=1G /dev/shm",))]
-    return [Finding("shared memory", level, says + "; something else fills it", ("ls -lS {} | head".format(folder),))]
+        fix = "docker run --ipc host ...   # or: --shm-size {}g".format(whole)
+        return [Finding("shared memory", ERROR, says, (fix,))]
+    return [Finding("shared memory", ERROR, says, ("sudo mount -o remount,size={}G /dev/shm".format(whole),))]
 
 
 def check_left_behind(machine: Machine) -> List[Finding]:
