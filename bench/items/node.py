@@ -18,6 +18,8 @@ from seg_node.model_card import load_card
 from seg_node.runtimes import load_runtime
 
 SATURATED = 1.25  # times as many frames as the network takes
+_OUTRUN = 1.1  # times as many frames as the network took meanwhile: fewer, and nothing was saturated
+_MOST, _PATIENT = 4.0, 1.5  # times a round's share of frames; times what a lone frame takes
 BELOW = 0.9  # of the bare network's rate: nothing may be lost here
 
 
@@ -91,16 +93,23 @@ def compare(
     field.listen(node, outputs)
     field.takes(node, camera)
     share = plan.share()
-    first = Bare.of([bare.ask("infer", frames=share)]).median
+    first = min(Bare.of([bare.ask("infer", frames=share)]).median for _ in range(2))  # of a moment's rest
     full = SATURATED * 1e3 / first
     rates = [*plan.rates, full]
     things = {"bare": lambda: bare.ask("infer", frames=share)}
-    things |= {f"{rate}": lambda rate=rate: field.drive(node, camera, rate, plan.at(rate)) for rate in rates}
+    things |= {
+        f"{rate}": lambda rate=rate: field.drive(node, camera, rate, enough(plan, rate, node.takes)) for rate in rates
+    }
     results = in_turns(plan.rounds, things)
     alone = Bare.of(results["bare"])
     for rate in plan.rates:
         yield from at_rate(results[f"{rate}"], alone, f"{name}, {rate:g} Hz")
     yield from saturated(results[f"{full}"], alone, f"{name}, {full:.0f} Hz, saturated", 1e3 / full)
+
+
+def enough(plan: Plan, rate: float, takes: float) -> int:
+    """Return how many frames to send so that a round's share comes out of a node that takes so many seconds each."""
+    return plan.at(rate, int(plan.share() * min(_MOST, max(1.0, _PATIENT * rate * takes))))
 
 
 def at_rate(drives: list[Drive], bare: Bare, name: str) -> Iterator[Row]:
@@ -142,7 +151,9 @@ def at_rate(drives: list[Drive], bare: Bare, name: str) -> Iterator[Row]:
 
 def saturated(drives: list[Drive], bare: Bare, name: str, period: float) -> Iterator[Row]:
     """Throughput, age and memory where more comes than can be done; ``period``: the camera's, ms."""
-    about = {"runs": bare.runs, "real_rate": round(float(np.median([d.real_rate for d in drives])), 2)}
+    real_rate = float(np.median([d.real_rate for d in drives]))
+    about = {"runs": bare.runs, "real_rate": round(real_rate, 2)}
+    outrun = real_rate >= _OUTRUN * 1e3 / bare.median
     gaps = np.concatenate([drive.gaps for drive in drives])
     if not len(gaps):
         return
@@ -154,7 +165,7 @@ def saturated(drives: list[Drive], bare: Bare, name: str, period: float) -> Iter
         "ms, mean",
         alone,
         goal="<= 1.05 x",
-        met=bool(value <= 1.05 * alone),
+        met=bool(value <= 1.05 * alone) if outrun else None,
         frames_per_second=round(1e3 / value, 2),
         **percentiles(gaps),
         **about,
@@ -168,7 +179,7 @@ def saturated(drives: list[Drive], bare: Bare, name: str, period: float) -> Iter
         newest,
         baseline_is="the network and a camera's period",
         goal="newest frame: <= 1.10 x + 2 ms",
-        met=bool(np.median(latency) <= 1.1 * newest + 2),
+        met=bool(np.median(latency) <= 1.1 * newest + 2) if outrun else None,
         **percentiles(latency),
         **about,
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.field import OURS, TUTORIAL, Field, Node, delivered
 from bench.items.node import shown
-from bench.plan import LABEL, Plan, Size
+from bench.plan import BOTH, Plan, Size
 from bench.table import Row, row
 from bench.turns import percentiles
 
@@ -54,7 +54,7 @@ def measure(plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
 def _peak(plan: Plan, field: Field, nodes: list[Node], camera: Size, say: Callable[[str], None]) -> Iterator[Row]:
     searches = {}
     for node in nodes:
-        field.listen(node, LABEL)
+        field.listen(node, BOTH)  # the tutorial node paints whether somebody listens or not
         searches[node.name] = Search(_HIGHEST * 1e3 / field.takes(node, camera))
     while not all(search.done for search in searches.values()):
         for node in nodes:

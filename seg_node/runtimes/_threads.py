@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Set
 
 _CPUS = Path("/sys/devices/system/cpu")
-_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # of a container: "QUOTA PERIOD" in microseconds, or "max PERIOD"
+_GROUP = Path("/sys/fs/cgroup")  # a container's
 
 
 def inference_threads() -> int:
     """Return the number of threads, 1 or more."""
-    count = min(_cores(_CPUS, _allowed()), _quota(_LIMIT))
+    count = min(_cores(_CPUS, _allowed()), _quota(_GROUP))
     return count - 1 if count > 2 else max(1, count)
 
 
@@ -38,10 +38,18 @@ def _cores(cpus: Path, allowed: Set[int]) -> int:
     return len(cores)
 
 
-def _quota(limit: Path) -> int:
-    """Return how many processors' time a container may use, rounded up."""
-    try:
-        quota, period = limit.read_text().split()
-        return -(-int(quota) // int(period))
-    except (OSError, ValueError, ZeroDivisionError):  # no container, or "max"
-        return 1 << 20
+def _quota(group: Path) -> int:
+    """Return how many processors' time a container may use, rounded up; a large number for no limit."""
+    quotas = (
+        lambda: (group / "cpu.max").read_text().split(),  # microseconds, or "max PERIOD"
+        # JetPack 4's and 5's kernels: -1 for no limit
+        lambda: [(group / "cpu" / "cpu.cfs_{}_us".format(name)).read_text() for name in ("quota", "period")],
+    )
+    for read in quotas:
+        try:
+            quota, period = (int(word) for word in read())
+        except (OSError, ValueError):
+            continue
+        if quota > 0 and period > 0:
+            return -(-quota // period)
+    return 1 << 20

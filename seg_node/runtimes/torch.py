@@ -10,6 +10,7 @@ import numpy as np
 
 from seg_node.model_card import CARD_NAME, CardError, ModelCard
 from seg_node.runtimes import Prediction, Runtime, check_precision
+from seg_node.runtimes._threads import inference_threads
 
 REQUIRES = "torch"
 READS = {"torch": ("fp32", "fp16", "bf16")}
@@ -75,6 +76,8 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Torc
                 device, "cpu, gpu" if gpu else "cpu"
             )
         ) from error
+    if target == "cpu":
+        torch.set_num_threads(min(torch.get_num_threads(), inference_threads()))
     network = load_network(card)
     from seg_node.networks._deployed import Deployed
 

@@ -15,6 +15,7 @@ from bench import table, workers
 from bench.field import Drive, delivered
 from bench.items import gpu, node, peak
 from bench.items.node import Bare
+from bench.plan import PLANS
 from bench.turns import in_turns, percentiles
 from seg_node import commands
 from seg_node.evaluation.benchmark import street
@@ -98,6 +99,18 @@ def test_saturated_a_node_must_be_fast_and_take_the_newest(age: float, gap: floa
     it = drive(62.5, [age] * 10, 20)._replace(gaps=np.full(9, gap))
     found = verdicts(node.saturated([it], BARE, "n", 16.0))
     assert found["camera to label"] is fresh and found["time a frame"] is fast
+
+
+def test_what_the_camera_did_not_saturate_has_no_verdict() -> None:
+    it = drive(52.0, [35.0] * 10, 20)._replace(gaps=np.full(9, 20.5))
+    found = verdicts(node.saturated([it], BARE, "n", 16.0))
+    assert found["camera to label"] is None and found["time a frame"] is None
+
+
+def test_more_is_sent_where_less_comes_out() -> None:
+    plan = PLANS["full"]
+    assert node.enough(plan, 10.0, 0.02) == plan.share()
+    assert plan.share() < node.enough(plan, 100.0, 0.02) < node.enough(plan, 100.0, 5.0) == 4 * plan.share()
 
 
 @pytest.mark.parametrize("capacity", [3.0, 17.0, 58.0])

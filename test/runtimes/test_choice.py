@@ -168,10 +168,18 @@ def test_hardware_threads_of_a_core_count_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text, most", [("150000 100000\n", 2), ("200000 100000", 2), ("50000 100000", 1)])
 def test_a_containers_limit(tmp_path: Path, text: str, most: int) -> None:
     (tmp_path / "cpu.max").write_text(text)
-    assert _threads._quota(tmp_path / "cpu.max") == most
+    assert _threads._quota(tmp_path) == most
 
 
 def test_no_limit(tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text("max 100000")
-    assert _threads._quota(tmp_path / "cpu.max") == _threads._quota(tmp_path / "gone") > 1000
+    assert _threads._quota(tmp_path) == _threads._quota(tmp_path / "gone") > 1000
     assert _threads.inference_threads() >= 1
+
+
+@pytest.mark.parametrize(("quota", "most"), [("150000\n", 2), ("100000\n", 1), ("-1\n", 1 << 20)])
+def test_the_limit_of_an_older_kernels_container(tmp_path: Path, quota: str, most: int) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota)
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    assert _threads._quota(tmp_path) == most
