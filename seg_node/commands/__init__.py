@@ -10,6 +10,7 @@ import os
 import sys
 
 from seg_node import __version__, plugins
+from seg_node.commands._arguments import WrongArguments
 
 if sys.version_info < (3, 10):  # noqa: UP036  a robot's Python, where the node runs and this does not
     sys.exit(
@@ -47,6 +48,9 @@ def _run(words: list[str] | None) -> int:
         return 130
     except BrokenPipeError:
         raise
+    except WrongArguments as error:
+        print(f"seg-node {arguments.command}: {error}", file=sys.stderr)
+        return 2
     except (OSError, ValueError, RuntimeError, ImportError, FloatingPointError) as error:
         if arguments.debug:
             raise

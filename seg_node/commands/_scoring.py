@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seg_node import datasets, runtimes
+from seg_node.commands._arguments import WrongArguments
 
 if TYPE_CHECKING:
     from seg_node.evaluation.score import Ground
@@ -57,9 +58,17 @@ def open_ground(arguments: argparse.Namespace) -> "Ground":
     from seg_node.evaluation.score import Ground
     from seg_node.label_set import load_label_set
 
+    check_split(arguments)
     split = datasets.open_split(arguments.dataset, arguments.split, arguments.data)
     label_set = load_label_set(datasets.label_set_of(arguments.dataset, arguments.data))
     return Ground(split, label_set, spread(len(split), arguments.limit), arguments.gt_scale, arguments.workers)
+
+
+def check_split(arguments: argparse.Namespace) -> None:
+    """Raise WrongArguments for a split that the data set does not have."""
+    known = datasets.splits_of(arguments.dataset, arguments.data)
+    if arguments.split not in known:
+        raise WrongArguments(f"--split {arguments.split}: {arguments.dataset} has {', '.join(known)}")
 
 
 def spread(count: int, limit: int | None) -> range | list[int]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seg_node import datasets
+from seg_node.commands._arguments import WrongArguments
 
 if TYPE_CHECKING:
     from seg_node.preparation.check import SplitReport
@@ -40,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seg_node.replay.progress import Bars
 
     if arguments.workers < 0:
-        raise ValueError(f"--workers {arguments.workers}: must be 0 or more")
+        raise WrongArguments(f"--workers {arguments.workers}: must be 0 or more")
     reports = []
     splits = arguments.split or datasets.splits_of(arguments.dataset, arguments.data)
     with Bars("samples") as bars:

@@ -24,7 +24,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seg_node import datasets, runtimes
-from seg_node.commands._scoring import add_data_arguments, add_runtime_arguments, cell, open_ground, spread, whole
+from seg_node.commands._arguments import WrongArguments
+from seg_node.commands._scoring import (
+    add_data_arguments,
+    add_runtime_arguments,
+    cell,
+    check_split,
+    open_ground,
+    spread,
+    whole,
+)
 
 if TYPE_CHECKING:
     from seg_node.evaluation.score import Ground, Progress, Report
@@ -79,11 +88,12 @@ def _classify(arguments: argparse.Namespace) -> int:
     unused["--runtime or --precision"] = {arguments.runtime, arguments.precision} - {"auto", "torch", "fp32"}
     for option, given in unused.items():
         if given:
-            raise ValueError(f"{option}: is for networks that label pixels; {arguments.dataset}'s are classified")
+            raise WrongArguments(f"{option}: is for networks that label pixels; {arguments.dataset}'s are classified")
     from seg_node.datasets import imagenet
     from seg_node.replay.progress import Bars
     from seg_node.training.classifier_score import score_classifier
 
+    check_split(arguments)
     split = imagenet.open_split(arguments.split, arguments.data)
     chosen = spread(len(split), arguments.limit)
     with Bars("images") as bars:

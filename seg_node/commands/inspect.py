@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seg_node import runtimes
+from seg_node.commands._arguments import WrongArguments
 from seg_node.sources.arguments import image_size
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _inspect_card(arguments: argparse.Namespace) -> int:
     from seg_node.model_card import names
 
     if arguments.write_card:
-        raise ValueError(f"{arguments.file}: --write-card is for a network's file")
+        raise WrongArguments(f"{arguments.file}: --write-card is for a network's file")
     path = Path(arguments.file)
     if not path.exists() and (path.suffix or arguments.file not in names()):
         raise FileNotFoundError(f"{path}: no such file, and no shipped model ({', '.join(names())})")

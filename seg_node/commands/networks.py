@@ -18,6 +18,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from seg_node.commands._arguments import WrongArguments
 from seg_node.sources.arguments import image_size
 
 if TYPE_CHECKING:
@@ -43,10 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
     known = networks.names() + networks.classifiers()
     for name in arguments.names:
         if name not in known:
-            raise ValueError(f"no network '{name}': choose from {', '.join(known)}")
+            raise WrongArguments(f"no network '{name}': choose from {', '.join(known)}")
     if arguments.paper:
         if _given(arguments):
-            raise ValueError("--paper takes no --classes and no --size: the papers' own stand in their tables")
+            raise WrongArguments("--paper takes no --classes and no --size: the papers' own stand in their tables")
         return _show_papers(arguments)
     if not arguments.json:
         print(f"{'network':<32}{'parameters':>12}{'macs':>10}{'FLOPs (C3)':>12}{'stride':>8}{'memory':>10}   input")

@@ -22,6 +22,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from seg_node.commands._arguments import WrongArguments
+
 _LEFT_OUT = ("moments", "confusion", "worst", "palette", "hardware", "versions", "settings", "bags")
 INTERRUPTED = 130
 
@@ -83,11 +85,11 @@ def _plan(arguments: argparse.Namespace) -> Any:
     from seg_node.replay.session import OUTPUTS, Plan
 
     if arguments.rate is not None and not arguments.live:
-        raise ValueError("--rate is for --live; offline, every frame is taken as fast as the machine goes")
+        raise WrongArguments("--rate is for --live; offline, every frame is taken as fast as the machine goes")
     if arguments.ray and arguments.live:
-        raise ValueError("--live needs this machine for itself: leave --ray out")
+        raise WrongArguments("--live needs this machine for itself: leave --ray out")
     if arguments.label_set and not (arguments.label or arguments.truth):
-        raise ValueError("--label-set says what ground truth means: give --label TOPIC or --truth DIR too")
+        raise WrongArguments("--label-set says what ground truth means: give --label TOPIC or --truth DIR too")
     if arguments.truth and not arguments.truth.is_dir():
         raise ValueError(f"{arguments.truth}: no such folder")
     return Plan(

@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 from seg_node import runtimes
+from seg_node.commands._arguments import WrongArguments
 from seg_node.commands._scoring import add_runtime_arguments
 
 
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seg_node.replay.progress import Bars
 
     if arguments.out.suffix.lower() != ".zip":
-        raise ValueError(f"--out {arguments.out}: must end in .zip, which is what the test server takes")
+        raise WrongArguments(f"--out {arguments.out}: must end in .zip, which is what the test server takes")
     found = cityscapes.find(arguments.split, arguments.data)
     images = [pair for pair in found.pairs if pair.image.is_file()]  # labels are not needed
     if not images:

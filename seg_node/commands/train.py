@@ -17,6 +17,7 @@ epoch and no more: the same command goes on after the last whole one. `seg-node 
 import argparse
 from pathlib import Path
 
+from seg_node.commands._arguments import WrongArguments, typed
 from seg_node.share import cache_folder
 
 
@@ -56,11 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from seg_node.training.recipe import load_recipe
 
-    recipe = load_recipe(arguments.recipe, tuple(arguments.changes))
+    with typed():
+        recipe = load_recipe(arguments.recipe, tuple(arguments.changes))
     if arguments.workers < 0:
-        raise ValueError(f"--workers is {arguments.workers}; must be 0 or more")
+        raise WrongArguments(f"--workers is {arguments.workers}; must be 0 or more")
     if arguments.devices != "auto" and not (arguments.devices.isdecimal() and int(arguments.devices)):
-        raise ValueError(f"--devices is {arguments.devices}; must be 1 or more, or auto")
+        raise WrongArguments(f"--devices is {arguments.devices}; must be 1 or more, or auto")
     from seg_node.training.loop import Cluster, is_first, train
 
     cluster = Cluster(arguments.devices, arguments.num_nodes, arguments.accelerator)

@@ -194,6 +194,7 @@ def _collect(items: Iterator[Item], ground: Ground, progress: Progress) -> Repor
     return Report(ground.label_set, done, ground.scale)
 
 
+_WHAT = ("ground truth", "prediction", "objects")
 Count = Callable[[int, Sample, np.ndarray, float | None], Item]  # index, sample, labels, ms
 
 
@@ -209,7 +210,8 @@ def _counter(ground: Ground, save: Path | None, instances: bool = True) -> Count
         images = [truth, labels] if objects is None else [truth, labels, objects[::step, ::step]]
         sizes = [image.shape for image in images]
         if len(set(sizes)) > 1:
-            raise ValueError(f"{sample.name}: ground truth, prediction and objects are {sizes}: sizes must be equal")
+            shown = ", ".join(f"{what} {size}" for what, size in zip(_WHAT, sizes, strict=False))
+            raise ValueError(f"{sample.name}: sizes must be equal, these are not: {shown}")
         values, lengths = runs(*images)
         label_set.check(values[0], sample.name)
         confusion = Confusion(label_set.class_count)

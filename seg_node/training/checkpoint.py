@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
@@ -66,7 +67,8 @@ def provenance(recipe: Recipe, data: str) -> dict[str, Any]:
         "commit": commit(),
         "data_fingerprint": data,
         "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in ("torch", "lightning", "numpy")},
+        "versions": {"opencv": cv2.__version__}
+        | {name: metadata.version(name) for name in ("torch", "lightning", "torchmetrics", "numpy")},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores"
         + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
     }
@@ -86,7 +88,12 @@ def go_on(folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
             f"{folder}: was trained on other data (the files' names or sizes differ); give --data what it began with, "
             "or choose another --out"
         )
-    return {**about, "runs": list(earlier.get("runs") or [])}
+    weights = {**(earlier.get("weights") or {}), **about["weights"]}
+    if weights.get("teacher") != (earlier.get("weights") or weights).get("teacher"):
+        raise ValueError(
+            f"{folder}: was taught by other weights than the teacher's of now; put those back, or choose another --out"
+        )
+    return {**about, "weights": weights, "runs": list(earlier.get("runs") or [])}
 
 
 def write_run(folder: Path, about: Mapping[str, Any]) -> None:
@@ -96,11 +103,12 @@ def write_run(folder: Path, about: Mapping[str, Any]) -> None:
 
 def write_provenance(folder: Path, recipe: Recipe, about: Mapping[str, Any]) -> None:
     """Write ``recipe.yaml`` and ``run.yaml`` beside the weights."""
-    _write_recipe(folder, recipe)
+    write_recipe(folder, recipe)
     write_run(folder, about)
 
 
-def _write_recipe(folder: Path, recipe: Recipe) -> None:
+def write_recipe(folder: Path, recipe: Recipe) -> None:
+    """Write ``recipe.yaml``, whole or not at all."""
     partial = folder / "recipe.yaml.partial"
     partial.write_text(recipe.as_text(), encoding="utf-8")
     os.replace(partial, folder / "recipe.yaml")
@@ -116,7 +124,8 @@ def publish(folder: Path, recipe: Recipe, about: Mapping[str, Any]) -> None:
     weights = {key[len(prefix) :]: tensor for key, tensor in kept["state_dict"].items() if key.startswith(prefix)}
     save_weights(weights, folder / WEIGHTS)
     hours = sum(run.get("hours", 0.0) for run in about.get("runs", ()))
-    about = {**about, "epochs": recipe.epochs, "kept_epoch": kept["epoch"] + 1, "hours": round(hours, 2)}
+    epochs = max((run.get("to_epoch", 0) for run in about.get("runs", ())), default=0) or recipe.epochs
+    about = {**about, "epochs": epochs, "kept_epoch": kept["epoch"] + 1, "hours": round(hours, 2)}
     best = next((float(s["best_model_score"]) for s in kept["callbacks"].values() if s.get("best_model_score")), None)
     if best is not None:
         about["best_score"] = best
@@ -128,7 +137,7 @@ def publish(folder: Path, recipe: Recipe, about: Mapping[str, Any]) -> None:
 def is_finished(folder: Path) -> bool:
     """Whether all that ``publish`` writes is there: a kill in the middle of it leaves weights without a card."""
     try:
-        return "kept_epoch" in read_table(folder / RUN)
+        return (folder / WEIGHTS).exists() and "kept_epoch" in read_table(folder / RUN)
     except FileNotFoundError:
         return False
 
@@ -145,7 +154,7 @@ def lift(stage: Path, out: Path, recipe: Recipe) -> None:
         (out / RUN).unlink(missing_ok=True)
     if is_finished(out):
         return
-    _write_recipe(out, recipe)
+    write_recipe(out, recipe)
     hours = sum(read_table(out / each.name / RUN)["hours"] for each in recipe.stages)
     own = {"recipe": recipe.name, "stages": [each.name for each in recipe.stages], "hours": round(hours, 2)}
     if (stage / CARD_NAME).exists():

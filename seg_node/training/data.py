@@ -26,13 +26,13 @@ IN_MEMORY = 1 << 30  # bytes of a split, decoded, that each loading process may 
 
 
 class Mapped:
-    """A split whose labels are class ids of a recipe's label set, with its samples kept in memory if ``keep``.
+    """A split whose labels are class ids of a recipe's label set; if ``keep``, its samples stay in memory, resized.
 
-    ``ids``: uint8 (256,), the class id to train on for each id of the split.
+    ``ids``: uint8 (256,), the class id to train on for each id of the split. ``size``: (height, width).
     """
 
-    def __init__(self, split: Split, ids: np.ndarray, keep: bool) -> None:
-        self._split, self._ids, self._keep = split, ids, keep
+    def __init__(self, split: Split, ids: np.ndarray, size: tuple[int, int], keep: bool) -> None:
+        self._split, self._ids, self._size, self._keep = split, ids, size, keep
         self._samples: list[Sample | None] = [None] * len(split)
 
     def __len__(self) -> int:
@@ -44,7 +44,7 @@ class Mapped:
             image, label, name = self._split[index]
             sample = Sample(image, self._ids[label], name)
             if self._keep:
-                self._samples[index] = sample
+                sample = self._samples[index] = Sample(*fit(sample.image, sample.label, self._size), name)
         return sample
 
     @property
@@ -77,13 +77,13 @@ def open_source(source: Source, recipe: Recipe, data: Path | None, cache: Path |
     size = recipe.input.size
     split = open_split(source.dataset, source.split, data, size)
     if cache is None or data is None or bytes_needed(split, size) <= IN_MEMORY:
-        return Mapped(split, ids, keep=True)
+        return Mapped(split, ids, size, keep=True)
     name = f"{source.dataset} {source.split} {data.resolve()}"
     try:
-        return Mapped(open_cache(split, name, fingerprint(split, times=True), cache, size, fit), ids, keep=False)
+        return Mapped(open_cache(split, name, fingerprint(split, times=True), cache, size, fit), ids, size, keep=False)
     except OSError as error:
         logging.getLogger("seg_node").warning("every epoch decodes every image anew: %s", error)
-        return Mapped(split, ids, keep=False)
+        return Mapped(split, ids, size, keep=False)
 
 
 class TrainingSamples(Dataset):  # type: ignore[type-arg]

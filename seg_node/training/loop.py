@@ -32,6 +32,7 @@ from seg_node.training.gradual_grouping import GradualGrouping
 from seg_node.training.losses import class_frequency
 from seg_node.training.meeting import Meeting
 from seg_node.training.recipe import Recipe, load_recipe
+from seg_node.training.schedules import build_optimizer, build_schedule
 from seg_node.training.task import Classification, Segmentation, Task
 from seg_node.training.watch import EpochLine, RunRecord
 
@@ -105,26 +106,40 @@ def train(
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it says much that is not about this training
     warnings.filterwarnings("ignore", module="lightning")
     cluster = cluster or Cluster()
+    samples = [Data(each, data, workers, cache) for each in recipe.stages or (recipe,)]
+    begun = any(out.glob("last.ckpt")) or any(out.glob("*/last.ckpt"))
+    if begun and (out / "recipe.yaml").exists():
+        _check_same(recipe, out / "recipe.yaml")
+    for each in samples:  # a misspelt name is found before images are read, and before a stage has taken its hours
+        _try(each, begins=not begun and each is samples[0])
     with _kept_for_us(out), _full_disk_told(out):
-        _train_all(recipe, data, out, workers, cluster, cache)
+        if recipe.stages:
+            _train_stages(recipe, samples, out, cluster)
+        else:
+            _train(recipe, samples[0], out, cluster, None)
     return out
 
 
-def _train_all(
-    recipe: Recipe, data: Path | None, out: Path, workers: int, cluster: Cluster, cache: Path | None
-) -> None:
-    if not recipe.stages:
-        _train(recipe, Data(recipe, data, workers, cache), out, cluster, None)
-        return
-    if (out / "recipe.yaml").exists():
-        _check_same(recipe, out / "recipe.yaml")
-    before: Path | None = None
-    for number, stage in enumerate(recipe.stages, 1):
-        _say(f"stage {number}/{len(recipe.stages)}: {stage.name}")
-        _train(stage, Data(stage, data, workers, cache), out / stage.name, cluster, before)
-        before = out / stage.name / checkpoint.WEIGHTS
+def _try(samples: Data, begins: bool) -> None:
+    """Build what a recipe names; ``begins``: with its ``start``. Raises what building raises."""
+    recipe = samples.recipe
+    task = _kind(recipe)(recipe, np.full(samples.classes, 1 / samples.classes), Path())
+    build_schedule(build_optimizer(task.network, recipe.optimizer, recipe.trains), recipe.schedule, samples.steps)
+    if begins:
+        start.begin(recipe, task.network)
+
+
+def _train_stages(recipe: Recipe, samples: list[Data], out: Path, cluster: Cluster) -> None:
     if is_first():
-        checkpoint.lift(out / recipe.stages[-1].name, out, recipe)
+        checkpoint.write_recipe(out, recipe)
+    before: Path | None = None
+    for number, each in enumerate(samples, 1):
+        _say(f"stage {number}/{len(samples)}: {each.recipe.name}")
+        stage = out / each.recipe.name
+        _train(each.recipe, each, stage, cluster, before)
+        before = stage / checkpoint.WEIGHTS
+    if is_first():
+        checkpoint.lift(stage, out, recipe)
 
 
 @contextlib.contextmanager
@@ -165,14 +180,17 @@ def _train(recipe: Recipe, samples: Data, out: Path, cluster: Cluster, before: P
     out.mkdir(parents=True, exist_ok=True)
     last = out / "last.ckpt"
     about = checkpoint.provenance(recipe, samples.fingerprint())
+    about["weights"] = start.digests(recipe, begins=before is None and not last.exists())
     if not last.exists() and (out / checkpoint.WEIGHTS).exists():
         raise ValueError(f"{out}: holds a model, and no last.ckpt to go on from; choose another --out, or delete it")
     if last.exists():
         _check_same(recipe, out / "recipe.yaml")
         about = checkpoint.go_on(out, about)
+    if checkpoint.is_finished(out):
+        _say(f"{out}: is trained already; for more epochs begin another one with its weights, start={out}")
+        return
     pl.seed_everything(recipe.seed, verbose=False)
-    if not checkpoint.is_finished(out):
-        samples.look_through(_say)
+    samples.look_through(_say)
     task = _task(recipe, samples, out)
     if not last.exists():
         _begin(task, recipe, before)
@@ -184,9 +202,6 @@ def _train(recipe: Recipe, samples: Data, out: Path, cluster: Cluster, before: P
         trainer = _trainer(recipe, out, [meeting, EpochLine(out, task.monitor), record], task.monitor, cluster)
     except MisconfigurationException as error:
         raise ValueError(f"{error}: see --accelerator, --devices and the recipe's precision") from error
-    finished = checkpoint.is_finished(out)
-    if finished:
-        _say(f"{out}: is trained already; for more epochs begin another one with its weights, start={out}")
     meeting.wait(trainer)
     try:
         trainer.fit(task, samples, ckpt_path=last if last.exists() else None, weights_only=True)
@@ -194,29 +209,33 @@ def _train(recipe: Recipe, samples: Data, out: Path, cluster: Cluster, before: P
         raise KeyboardInterrupt from None
     except DatasetError as error:  # from a loading process it comes with that one's traceback in its text
         raise DatasetError(str(error).strip().rpartition(f"{DatasetError.__name__}: ")[2]) from error
-    if trainer.is_global_zero and (record.epochs or not finished):  # else it may have been exported since
+    if trainer.is_global_zero:
         checkpoint.publish(out, recipe, about)
     trainer.strategy.barrier()  # the next stage reads what was published
 
 
 def _task(recipe: Recipe, samples: Data, out: Path) -> Task:
-    kind = Classification if recipe.task == "classification" else Segmentation
     classes = samples.classes
     frequency = np.full(classes, 1 / classes)
     if recipe.loss.class_weights:  # the first source's: it is the one that is scored
         split = samples.splits[0]
         frequency = class_frequency((split[i].label for i in range(len(split))), classes)
-    return kind(recipe, frequency, out)
+    return _kind(recipe)(recipe, frequency, out)
+
+
+def _kind(recipe: Recipe) -> type[Task]:
+    return Classification if recipe.task == "classification" else Segmentation
 
 
 def _begin(task: Task, recipe: Recipe, before: Path | None) -> None:
     """Give a network that has not been trained yet the weights that it begins with."""
     if before is not None:
         left = start.hand_on(torch.load(before, map_location="cpu", weights_only=True), task.network)
-        if left:
-            _say(f"not handed on, so as they were drawn: {', '.join(left[:4])}{' ...' if len(left) > 4 else ''}")
-    elif recipe.start is not None:
-        start.begin(recipe, task.network)
+    else:
+        left = start.begin(recipe, task.network)
+    if left:
+        names = f"{', '.join(left[:4])}{' ...' if len(left) > 4 else ''}"
+        _say(f"{len(left)} of {len(task.network.state_dict())} tensors got nothing, and are as drawn: {names}")
 
 
 def _check_same(recipe: Recipe, written: Path) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
 from torch import distributed
 
 
 class Meeting(Callback):
     """Says on each machine that it waits for the others, and lets Ctrl-C end it while it does: PyTorch waits where
-    Python's own handler is not heard.
+    Python's own handler is not heard. Once all are at work, SIGTERM ends them as Ctrl-C does.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Meeting(Callback):
         """Call before ``trainer.fit``. Raises ValueError where the machines could not find each other."""
         if trainer.num_nodes == 1 or distributed.is_torchelastic_launched() or distributed.is_initialized():
             return  # nobody to wait for, or they have met
-        at = trainer.strategy.cluster_environment  # type: ignore[attr-defined]
+        at = _environment(trainer)
         told = {"MASTER_ADDR", "MASTER_PORT", "NODE_RANK"} <= os.environ.keys()
         if isinstance(at, LightningEnvironment) and not told:
             raise ValueError(
@@ -41,3 +41,15 @@ class Meeting(Callback):
         if self._handler is not None:
             signal.signal(signal.SIGINT, self._handler)
             self._handler = None
+
+    def on_train_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        """Take SIGTERM from Lightning, but under Slurm, where it queues anew.
+
+        Its handler talks to the other processes, which may be waiting for something else by then: for ever.
+        """
+        if trainer.world_size > 1 and not isinstance(_environment(trainer), SLURMEnvironment):
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+
+
+def _environment(trainer: pl.Trainer) -> Any:
+    return getattr(trainer.strategy, "cluster_environment", None)

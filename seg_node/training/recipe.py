@@ -15,6 +15,8 @@ import yaml
 from seg_node.share import share_path, shipped
 from seg_node.training import recipe_table
 
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
 TASKS = ("segmentation", "classification")
 KEEPS = ("best", "last")
 UNITS = ("epoch", "step")
@@ -254,6 +256,7 @@ def _check(recipe: Recipe) -> None:
         (0 < how.aspect[0] <= how.aspect[1], "augment.aspect must be [low, high], above 0"),
         (min(how.translate, how.rotate, how.blur) >= 0, "augment.translate, rotate and blur must be 0 or more"),
         (min(how.hue, how.noise) >= 0 and how.gamma >= 1, "augment.hue and noise must be 0 or more, gamma 1 or more"),
+        (recipe.precision in _PRECISIONS, f"precision must be one of {', '.join(_PRECISIONS)}"),
         (0 < recipe.optimizer.lr < math.inf, "optimizer.lr must be a number above 0"),
         (0 < recipe.schedule.factor <= 1, "schedule.factor must be above 0 and at most 1"),
         (loss.ohem is None or 0 < loss.ohem.keep <= 1, "loss.ohem.keep must be above 0 and at most 1"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from seg_node import networks
-from seg_node.model_card import CARD_NAME, load_card
+from seg_node.model_card import CARD_NAME, load_card, sha256
 from seg_node.model_card import names as models
 from seg_node.networks.grouped_erfnet import to_grouped
 from seg_node.runtimes.torch import read_weights
@@ -24,8 +24,8 @@ def hand_on(state: Mapping[str, torch.Tensor], network: torch.nn.Module) -> list
     if any(key.endswith(".alpha") for key in given) and not any(key.endswith(".alpha") for key in wanted):
         given = to_grouped(given)
     fits = {key: tensor for key, tensor in given.items() if key in wanted and tensor.shape == wanted[key].shape}
-    if not any(tensor.is_floating_point() for tensor in fits.values()):
-        raise ValueError("nothing fits: no tensor of these weights has a name and a shape of the network's")
+    if not any(tensor.is_floating_point() and tensor.ndim > 1 for tensor in fits.values()):
+        raise ValueError("nothing fits: no kernel of these weights has a name and a shape of the network's")
     network.load_state_dict(fits, strict=False)
     return [key for key in wanted if key not in fits]
 
@@ -47,6 +47,16 @@ def begin(recipe: Recipe, network: torch.nn.Module) -> list[str]:
         return hand_on(adopted[0] if adopted else state, network)
     except ValueError as error:
         raise ValueError(f"{path}: {error} ({recipe.network.name}, options {recipe.network.options})") from error
+
+
+def digests(recipe: Recipe, begins: bool) -> dict[str, str]:
+    """Return the sha256 of a training's ``teacher``, and of its ``start`` if it ``begins``."""
+    found = {}
+    if begins and recipe.start is not None:
+        found["start"] = sha256(_weights(recipe.start))
+    if recipe.teacher is not None:
+        found["teacher"] = sha256(load_card(recipe.teacher.model).file("torch"))
+    return found
 
 
 def _weights(start: str) -> Path:

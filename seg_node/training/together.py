@@ -1,8 +1,9 @@
 """What makes several processes that share every batch train as one would: batch norm and means over all of them."""
 
+from typing import Any
+
 import torch
 from torch import distributed, nn
-from torch.distributed.nn import functional as collective
 
 
 def processes() -> int:
@@ -58,7 +59,20 @@ def share_batch_norm(network: nn.Module) -> None:
             module.__class__ = SharedBatchNorm
 
 
+class _Average(torch.autograd.Function):
+    """The mean over processes; a gradient goes back to all of them."""
+
+    @staticmethod
+    def forward(context: Any, values: torch.Tensor) -> torch.Tensor:
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total / processes()
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return _Average.forward(context, gradient)
+
+
 def _average(values: torch.Tensor) -> torch.Tensor:
-    """Return the mean over processes; a gradient goes back to all of them."""
-    total: torch.Tensor = collective.all_reduce(values)
-    return total / processes()
+    average: torch.Tensor = _Average.apply(values)
+    return average

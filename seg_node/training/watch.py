@@ -90,7 +90,6 @@ class RunRecord(Callback):
 
     def __init__(self, folder: Path, about: dict[str, Any]) -> None:
         self._folder, self._about = folder, about
-        self.epochs = 0  # of this run
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
@@ -99,6 +98,7 @@ class RunRecord(Callback):
             "begun": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "commit": self._about["commit"],
             "machine": self._about["machine"],
+            "versions": self._about["versions"],
             "processes": trainer.world_size,
             "after_epoch": trainer.current_epoch,
         }
@@ -106,7 +106,6 @@ class RunRecord(Callback):
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
-        self.epochs += 1
         self._run["to_epoch"] = trainer.current_epoch + 1
         self._run["hours"] = round((time.monotonic() - self._begun) / 3600, 3)
         checkpoint.write_run(self._folder, self._about)

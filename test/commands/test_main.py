@@ -40,7 +40,8 @@ def test_an_error_of_the_system_names_the_file_and_no_number(tmp_path: Path, cap
     assert commands.main(["train", "nowhere.yaml", "--out", str(tmp_path / "x")]) == 1
     assert capsys.readouterr().err == "seg-node train: nowhere.yaml: no such file or directory\n"
     (tmp_path / "file").write_text("")
-    assert commands.main(["train", "rdsnet_camvid", "--out", str(tmp_path / "file")]) == 1
+    sources = ["train=[{dataset: street, split: train}]", "validate={dataset: street, split: val}"]
+    assert commands.main(["train", "rdsnet_camvid", "--out", str(tmp_path / "file"), *sources]) == 1
     assert f"{tmp_path / 'file'}: file exists" in capsys.readouterr().err
 
 
@@ -67,7 +68,7 @@ def test_train_lists_the_recipes(capsys: pytest.CaptureFixture) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert stop.value.code == 0 and len(lines) == len(names())
     assert any(line.split()[0] == "rdsnet_camvid" and "rdsnet Table III, 58.3 %" in line for line in lines)
-    assert commands.main(["train", "rdsnet_camvit", "--out", "x"]) == 1
+    assert commands.main(["train", "rdsnet_camvit", "--out", "x"]) == 2
     assert "near it: rdsnet_camvid" in capsys.readouterr().err
 
 

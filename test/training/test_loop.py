@@ -28,7 +28,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from seg_node.commands import main  # noqa: E402
 from seg_node.datasets import street  # noqa: E402
-from seg_node.model_card import load_card  # noqa: E402
+from seg_node.model_card import load_card, sha256  # noqa: E402
 from seg_node.runtimes import load_runtime  # noqa: E402
 from seg_node.training import data, loop, watch  # noqa: E402
 from seg_node.training.checkpoint import WholeCheckpoints  # noqa: E402
@@ -157,6 +157,26 @@ def test_another_recipe_in_the_same_folder_is_refused(copied: Path, capsys: pyte
     assert "no last.ckpt to go on from" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("network.name=nope", "no network 'nope'"),
+        ("network.options.foo=1", "foo"),
+        ("schedule.name=linear", "linear"),
+        ("optimizer.name=lion", "lion"),
+        ("loss.class_weights=rare", "rare"),
+        ("precision=fp16", "precision must be one of 32-true, bf16-mixed, 16-mixed"),
+        ("start=/nowhere", "/nowhere"),
+        ("teacher.model=/nowhere", "/nowhere"),
+    ],
+)
+def test_what_cannot_be_built_is_told_before_images_are_read(tmp_path: Path, capsys, change: str, says: str) -> None:
+    assert here(tmp_path, change) in (1, 2)
+    told = capsys.readouterr()
+    assert says in told.err and "looking through" not in told.out
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_finished_training_is_left_as_it_is(copied: Path) -> None:
     card = copied / "run" / "card.yaml"
     before = card.read_text()
@@ -195,7 +215,8 @@ def test_a_training_that_ends_by_steps_is_scored_there_and_goes_on(tmp_path: Pat
     assert "going on after epoch 1/30" in capsys.readouterr().out
     lines = [json.loads(line) for line in (tmp_path / "run" / "curve.jsonl").read_text().splitlines()]
     assert [(line["steps"], "miou" in line) for line in lines] == [(4, False), (8, False), (9, True)]
-    assert yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["kept_epoch"] == 3
+    about = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())
+    assert about["kept_epoch"] == about["epochs"] == 3  # of those 30
     before = (tmp_path / "run" / "last.ckpt").stat().st_mtime_ns
     assert here(tmp_path, *steps) == 0 and (tmp_path / "run" / "last.ckpt").stat().st_mtime_ns == before
 
@@ -260,7 +281,7 @@ def test_a_disk_that_fills_at_an_epochs_line_is_named(tmp_path: Path, monkeypatc
 def test_a_gpu_that_is_not_there_is_a_sentence(tmp_path: Path, capsys) -> None:
     assert here(tmp_path, "--accelerator", "gpu") == 1
     assert "see --accelerator" in capsys.readouterr().err
-    assert main([*command(tmp_path)[3:-1], "-1"]) == 1 and "--workers is -1" in capsys.readouterr().err
+    assert main([*command(tmp_path)[3:-1], "-1"]) == 2 and "--workers is -1" in capsys.readouterr().err
 
 
 def test_a_training_shorter_than_validate_every_is_scored(tmp_path: Path) -> None:
@@ -366,6 +387,21 @@ def test_two_processes_train_as_one(alone: Path, tmp_path: Path, launcher: str) 
     load_runtime(load_card(run), "torch", "cpu").close()
 
 
+def test_several_processes_end_when_they_are_told_to(tmp_path: Path) -> None:
+    """SIGTERM at any moment: Lightning's own handler talks to the others, which may be waiting for something else."""
+    words = command(tmp_path, *TOGETHER, "--devices", "2", "epochs=500")
+    for _ in range(3):  # each goes on from the one before
+        with subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ALONE
+        ) as process:
+            assert process.stdout
+            epochs = (line for line in process.stdout if line.startswith("epoch "))
+            next(epochs), next(epochs)  # a line comes before its checkpoint
+            process.terminate()
+            assert process.wait(60) == 130
+    assert (tmp_path / "run" / "last.ckpt").exists()
+
+
 def node(folder: Path, number: int, port: int) -> subprocess.Popen[str]:
     """Start one of two machines, which here are two processes."""
     words = command(folder, *TOGETHER, "--devices", "1", "--num-nodes", "2", "epochs=1")
@@ -465,6 +501,52 @@ def test_stages_follow_one_another(tmp_path: Path, capsys) -> None:
     load_runtime(load_card(run), "torch", "cpu").close()
 
 
+def test_an_unfinished_training_in_stages_is_kept_from_another_recipe(tmp_path: Path, capsys) -> None:
+    words = command(tmp_path)[3:]
+    (tmp_path / "tiny.yaml").write_text(RECIPE + "stages: [{name: first, epochs: 1}, {name: second, epochs: 2}]\n")
+    assert main(words) == 0
+    run = tmp_path / "run"
+    shutil.rmtree(run / "second")  # as a kill leaves it
+    for name in ("weights.pt", "card.yaml", "run.yaml"):
+        (run / name).unlink()
+    (tmp_path / "tiny.yaml").write_text(RECIPE)
+    capsys.readouterr()
+    assert main(words) == 1
+    assert "holds a training of another recipe (other stages)" in capsys.readouterr().err
+
+
+def test_weights_from_elsewhere_are_on_record(uninterrupted, tmp_path: Path, capsys) -> None:
+    first = shutil.copytree(uninterrupted[0] / "run", tmp_path / "first")
+    words = (f"start={first}", f"teacher.model={first}", "epochs=2")
+    assert here(tmp_path, *words) == 0
+    about = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())
+    same = sha256(first / "weights.pt")
+    assert about["weights"] == {"start": same, "teacher": same} and about["versions"]["opencv"] == cv2.__version__
+    assert about["runs"][0]["versions"] == about["versions"]
+    # half trained, with another teacher under that name
+    (tmp_path / "run" / "weights.pt").unlink()
+    weights = torch.load(first / "weights.pt", weights_only=True)
+    torch.save({key: value * 2 for key, value in weights.items()}, first / "weights.pt")
+    card = yaml.safe_load((first / "card.yaml").read_text())
+    card["files"]["torch"]["sha256"] = sha256(first / "weights.pt")
+    (first / "card.yaml").write_text(yaml.safe_dump(card))
+    capsys.readouterr()
+    assert here(tmp_path, *words) == 1
+    assert "was taught by other weights" in capsys.readouterr().err
+
+
+def test_samples_are_kept_at_the_size_that_is_trained_on(tmp_path: Path) -> None:
+    for folder in ("train", "trainannot"):
+        (tmp_path / folder).mkdir()
+    image, label = np.zeros((720, 960, 3), np.uint8), np.zeros((720, 960), np.uint8)
+    cv2.imwrite(str(tmp_path / "train" / "a.png"), image)
+    cv2.imwrite(str(tmp_path / "trainannot" / "a.png"), label)
+    recipe = load_recipe("rdsnet_camvid")
+    kept = data.open_source(recipe.train[0], recipe, tmp_path)
+    for _ in range(2):
+        assert kept[0].image.shape == (360, 480, 3) and kept[0].label.shape == (360, 480)
+
+
 def test_a_classifier_is_trained_on_folders_and_scored(tmp_path: Path, capsys) -> None:
     rng = np.random.default_rng(1)
     for split, count in (("train", 8), ("val", 3)):
@@ -493,7 +575,7 @@ def test_a_classifier_is_trained_on_folders_and_scored(tmp_path: Path, capsys) -
     assert np.mean(list(score["top1_of_class"].values())) == pytest.approx(best)
     assert main(["evaluate", str(out), *data, "--limit", "1"]) == 0
     assert "top 1" in capsys.readouterr().out
-    assert main(["evaluate", str(out), *data, "--runtime", "onnx"]) == 1
+    assert main(["evaluate", str(out), *data, "--runtime", "onnx"]) == 2
     assert "--runtime or --precision: is for networks that label pixels" in capsys.readouterr().err
     shutil.copytree(tmp_path / "images" / "train" / "n01", tmp_path / "images" / "train" / "n03")
     assert main(["evaluate", str(out), *data]) == 1

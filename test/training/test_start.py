@@ -60,6 +60,8 @@ def test_an_imagenet_encoder_goes_on_into_a_network_with_other_classes() -> None
 def test_strange_weights_are_refused() -> None:
     with pytest.raises(ValueError, match="nothing fits"):
         hand_on(networks.build("ndnet45", 5).state_dict(), networks.build("rdsnet", 5))
+    with pytest.raises(ValueError, match="nothing fits"):  # but for vectors of batch norm
+        hand_on(networks.build("rdsnet", 5).state_dict(), networks.build("dg2_light", 20, layout="counted"))
 
 
 def test_a_recipe_begins_with_an_earlier_trainings_folder(tmp_path: Path) -> None:
