@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -106,17 +106,21 @@ def train(
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it says much that is not about this training
     warnings.filterwarnings("ignore", module="lightning")
     cluster = cluster or Cluster()
-    samples = [Data(each, data, workers, cache) for each in recipe.stages or (recipe,)]
+
+    def open_data(each: Recipe) -> Data:
+        return Data(each, data, workers, cache)
+
     begun = any(out.glob("last.ckpt")) or any(out.glob("*/last.ckpt"))
     if begun and (out / "recipe.yaml").exists():
         _check_same(recipe, out / "recipe.yaml")
-    for each in samples:  # a misspelt name is found before images are read, and before a stage has taken its hours
-        _try(each, begins=not begun and each is samples[0])
+    # a misspelt name is found before images are read, and before a stage has taken its hours
+    for number, each in enumerate(recipe.stages or (recipe,)):
+        _try(open_data(each), begins=not begun and number == 0)
     with _kept_for_us(out), _full_disk_told(out):
         if recipe.stages:
-            _train_stages(recipe, samples, out, cluster)
+            _train_stages(recipe, open_data, out, cluster)
         else:
-            _train(recipe, samples[0], out, cluster, None)
+            _train(recipe, open_data(recipe), out, cluster, None)
     return out
 
 
@@ -129,17 +133,16 @@ def _try(samples: Data, begins: bool) -> None:
         start.begin(recipe, task.network)
 
 
-def _train_stages(recipe: Recipe, samples: list[Data], out: Path, cluster: Cluster) -> None:
+def _train_stages(recipe: Recipe, open_data: Callable[[Recipe], Data], out: Path, cluster: Cluster) -> None:
     if is_first():
         checkpoint.write_recipe(out, recipe)
     before: Path | None = None
-    for number, each in enumerate(samples, 1):
-        _say(f"stage {number}/{len(samples)}: {each.recipe.name}")
-        stage = out / each.recipe.name
-        _train(each.recipe, each, stage, cluster, before)
-        before = stage / checkpoint.WEIGHTS
+    for number, stage in enumerate(recipe.stages, 1):
+        _say(f"stage {number}/{len(recipe.stages)}: {stage.name}")
+        _train(stage, open_data(stage), out / stage.name, cluster, before)
+        before = out / stage.name / checkpoint.WEIGHTS
     if is_first():
-        checkpoint.lift(stage, out, recipe)
+        checkpoint.lift(out / recipe.stages[-1].name, out, recipe)
 
 
 @contextlib.contextmanager
