@@ -10,7 +10,6 @@ import os
 import sys
 
 from seg_node import __version__, plugins
-from seg_node.commands._arguments import WrongArguments
 
 if sys.version_info < (3, 10):  # noqa: UP036  a robot's Python, where the node runs and this does not
     sys.exit(
@@ -32,6 +31,8 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _run(words: list[str] | None) -> int:
+    from seg_node.commands._arguments import WrongArguments  # which an older Python cannot import
+
     parser = _parser()
     arguments, rest = parser.parse_known_args(words)
     # argparse takes positional words in one run only; key=value may stand behind options too
