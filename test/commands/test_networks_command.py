@@ -36,12 +36,12 @@ def test_a_row_without_figures_still_names_the_network(capsys) -> None:
 
 @pytest.mark.parametrize("words", [["--classes", "3"], ["--size", "64x64"]])
 def test_the_papers_tables_have_classes_and_sizes_of_their_own(words: list[str], capsys) -> None:
-    assert main(["networks", "rdsnet", "--paper", *words]) == 1
+    assert main(["networks", "rdsnet", "--paper", *words]) == 2
     assert "--paper takes no" in capsys.readouterr().err
 
 
 def test_an_unknown_network_lists_the_names(capsys) -> None:
-    assert main(["networks", "rdsnett"]) == 1
+    assert main(["networks", "rdsnett"]) == 2
     assert "rdsnet," in capsys.readouterr().err
 
 

@@ -269,16 +269,16 @@ def test_a_bag_without_images_fails_and_lists_its_topics(tmp_path, model, capsys
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "code", "says"),
     [
-        (["--rate", "2"], "--rate is for --live"),
-        (["--label-set", "camvid11"], "give --label TOPIC or --truth DIR too"),
-        (["--truth", "nowhere"], "nowhere: no such folder"),
-        (["--ray", "--live"], "leave --ray out"),
+        (["--rate", "2"], 2, "--rate is for --live"),
+        (["--label-set", "camvid11"], 2, "give --label TOPIC or --truth DIR too"),
+        (["--truth", "nowhere"], 1, "nowhere: no such folder"),
+        (["--ray", "--live"], 2, "leave --ray out"),
     ],
 )
-def test_options_that_make_no_sense_together(tmp_path, model, capsys, words, says):
-    assert command(tmp_path, "--model", model, *words) == 1
+def test_options_that_make_no_sense_together(tmp_path, model, capsys, words, code, says):
+    assert command(tmp_path, "--model", model, *words) == code
     assert says in capsys.readouterr().err
 
 

@@ -370,6 +370,15 @@ def test_two_processes_train_as_one(alone: Path, tmp_path: Path, launcher: str) 
         words += ["--devices", "2"]
     else:
         words[1:2] = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    if launcher == "devices":  # ended halfway: Lightning's own handler of SIGTERM may wait for the other one for ever
+        with subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ALONE
+        ) as halfway:
+            assert halfway.stdout
+            epochs = (line for line in halfway.stdout if line.startswith("epoch "))
+            next(epochs), next(epochs)  # a line comes before its checkpoint
+            halfway.terminate()
+            assert halfway.wait(60) == 130
     done = subprocess.run(
         words, capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
@@ -387,29 +396,7 @@ def test_two_processes_train_as_one(alone: Path, tmp_path: Path, launcher: str) 
     load_runtime(load_card(run), "torch", "cpu").close()
 
 
-def test_several_processes_end_when_they_are_told_to(tmp_path: Path) -> None:
-    """SIGTERM at any moment: Lightning's own handler talks to the others, which may be waiting for something else."""
-    words = command(tmp_path, *TOGETHER, "--devices", "2", "epochs=500")
-    for _ in range(3):  # each goes on from the one before
-        with subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ALONE
-        ) as process:
-            assert process.stdout
-            epochs = (line for line in process.stdout if line.startswith("epoch "))
-            next(epochs), next(epochs)  # a line comes before its checkpoint
-            process.terminate()
-            assert process.wait(60) == 130
-    assert (tmp_path / "run" / "last.ckpt").exists()
-
-
-def node(folder: Path, number: int, port: int) -> subprocess.Popen[str]:
-    """Start one of two machines, which here are two processes."""
-    words = command(folder, *TOGETHER, "--devices", "1", "--num-nodes", "2", "epochs=1")
-    at = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": str(number)}
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**ALONE, **at})
-
-
-def test_two_machines_wait_for_each_other(tmp_path: Path, capsys, monkeypatch) -> None:
+def test_a_machine_says_that_it_waits_for_the_others(tmp_path: Path, capsys, monkeypatch) -> None:
     for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK"):
         monkeypatch.delenv(name, raising=False)
     assert here(tmp_path, *TOGETHER, "--num-nodes", "2") == 1
@@ -418,7 +405,9 @@ def test_two_machines_wait_for_each_other(tmp_path: Path, capsys, monkeypatch) -
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    with node(tmp_path, 0, port) as first:
+    words = command(tmp_path, *TOGETHER, "--devices", "1", "--num-nodes", "2")
+    at = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0"}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**ALONE, **at}) as first:
         assert first.stdout
         while line := first.stdout.readline():
             if "machine 1 of 2: waiting for the others at 127.0.0.1:" in line:
@@ -426,10 +415,6 @@ def test_two_machines_wait_for_each_other(tmp_path: Path, capsys, monkeypatch) -
         time.sleep(1)  # until it waits where Python is not heard
         first.send_signal(signal.SIGINT)
         assert first.wait(10) == -signal.SIGINT
-    with node(tmp_path, 0, port) as first, node(tmp_path, 1, port) as second:
-        (out, errors), (theirs, _) = first.communicate(timeout=240), second.communicate(timeout=240)
-    assert first.returncode == second.returncode == 0, errors[-3000:]
-    assert "machine 2 of 2: waiting" in theirs and "epoch 1/1" in out and "epoch 1/1" not in theirs
 
 
 @pytest.mark.parametrize("network", ["espnet", "c3net2", "rdsnet"])
