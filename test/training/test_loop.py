@@ -6,10 +6,8 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,6 +30,7 @@ from seg_node.model_card import load_card, sha256  # noqa: E402
 from seg_node.runtimes import load_runtime  # noqa: E402
 from seg_node.training import data, loop, watch  # noqa: E402
 from seg_node.training.checkpoint import WholeCheckpoints  # noqa: E402
+from seg_node.training.meeting import Meeting  # noqa: E402
 from seg_node.training.recipe import Source, load_recipe  # noqa: E402
 from seg_node.training.task import Segmentation  # noqa: E402
 
@@ -362,26 +361,22 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-@pytest.mark.parametrize("launcher", ["devices", "torchrun"])
-def test_two_processes_train_as_one(alone: Path, tmp_path: Path, launcher: str) -> None:
-    """Over gloo: the same losses and scores, but for what sums in another order come to."""
+def test_two_processes_train_as_one(alone: Path, tmp_path: Path) -> None:
+    """Over gloo: the same losses and scores, but for what sums in another order come to.
+
+    Ended halfway by SIGTERM, of which Lightning's own handler may wait for the other process for ever; gone on with by
+    torchrun.
+    """
+    words = command(tmp_path, *TOGETHER, "--devices", "2")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ALONE) as half:
+        assert half.stdout
+        epochs = (line for line in half.stdout if line.startswith("epoch "))
+        next(epochs), next(epochs)  # a line comes before its checkpoint
+        half.terminate()
+        assert half.wait(60) == 130
     words = command(tmp_path, *TOGETHER)
-    if launcher == "devices":
-        words += ["--devices", "2"]
-    else:
-        words[1:2] = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
-    if launcher == "devices":  # ended halfway: Lightning's own handler of SIGTERM may wait for the other one for ever
-        with subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ALONE
-        ) as halfway:
-            assert halfway.stdout
-            epochs = (line for line in halfway.stdout if line.startswith("epoch "))
-            next(epochs), next(epochs)  # a line comes before its checkpoint
-            halfway.terminate()
-            assert halfway.wait(60) == 130
-    done = subprocess.run(
-        words, capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+    words[1:2] = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240, env=ALONE)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("epoch 4/4") == done.stdout.count("trained:") == 1  # one of them prints
     run = tmp_path / "run"
@@ -392,29 +387,28 @@ def test_two_processes_train_as_one(alone: Path, tmp_path: Path, launcher: str) 
     for line, other in zip(lines, one, strict=True):
         assert line["loss"] == pytest.approx(other["loss"], rel=1e-3)
         assert line["miou"] == pytest.approx(other["miou"], abs=0.005)
-    assert yaml.safe_load((run / "run.yaml").read_text())["runs"][0]["processes"] == 2
+    runs = yaml.safe_load((run / "run.yaml").read_text())["runs"]
+    assert [each["processes"] for each in runs] == [2, 2] and 1 <= runs[1]["after_epoch"] <= 2
     load_runtime(load_card(run), "torch", "cpu").close()
 
 
 def test_a_machine_says_that_it_waits_for_the_others(tmp_path: Path, capsys, monkeypatch) -> None:
     for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert here(tmp_path, *TOGETHER, "--num-nodes", "2") == 1
-    assert "--num-nodes 2: set on every machine MASTER_ADDR" in capsys.readouterr().err
+    command(tmp_path)
+    recipe = load_recipe(tmp_path / "tiny.yaml")
+    with pytest.raises(ValueError, match="--num-nodes 2: set on every machine MASTER_ADDR"):
+        Meeting().wait(loop._trainer(recipe, tmp_path, [], "miou", loop.Cluster(1, 2, "cpu")))
 
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    words = command(tmp_path, *TOGETHER, "--devices", "1", "--num-nodes", "2")
-    at = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0"}
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**ALONE, **at}) as first:
-        assert first.stdout
-        while line := first.stdout.readline():
-            if "machine 1 of 2: waiting for the others at 127.0.0.1:" in line:
-                break
-        time.sleep(1)  # until it waits where Python is not heard
-        first.send_signal(signal.SIGINT)
-        assert first.wait(10) == -signal.SIGINT
+    for name, value in (("MASTER_ADDR", "10.0.0.1"), ("MASTER_PORT", "29500"), ("NODE_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    trainer = loop._trainer(recipe, tmp_path, [], "miou", loop.Cluster(1, 2, "cpu"))
+    heard, meeting = signal.getsignal(signal.SIGINT), Meeting()
+    meeting.wait(trainer)
+    assert capsys.readouterr().out == "machine 2 of 2: waiting for the others at 10.0.0.1:29500\n"
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL  # PyTorch waits where Python's is not heard
+    meeting.setup(trainer, None, "fit")
+    assert signal.getsignal(signal.SIGINT) is heard
 
 
 @pytest.mark.parametrize("network", ["espnet", "c3net2", "rdsnet"])
