@@ -88,8 +88,9 @@ def go_on(folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
             f"{folder}: was trained on other data (the files' names or sizes differ); give --data what it began with, "
             "or choose another --out"
         )
-    weights = {**(earlier.get("weights") or {}), **about["weights"]}
-    if weights.get("teacher") != (earlier.get("weights") or weights).get("teacher"):
+    before = earlier.get("weights") or about["weights"]  # a training of an earlier version has not kept them
+    weights = {**before, **about["weights"]}
+    if weights.get("teacher") != before.get("teacher"):
         raise ValueError(
             f"{folder}: was taught by other weights than the teacher's of now; put those back, or choose another --out"
         )
