@@ -1,7 +1,6 @@
 """What many tests share: where real data lies, small models made on the spot, and a ROS that can be imported."""
 
 import contextlib
-import importlib.util
 import os
 from pathlib import Path
 
@@ -15,21 +14,14 @@ ROOT = Path(__file__).resolve().parent.parent
 def pytest_configure(config: pytest.Config) -> None:
     """Import ROS before anything else.
 
-    The ROS wheels start Python anew at the first ``import rclpy`` to set LD_LIBRARY_PATH. pytest has redirected
-    stdout by then, and all that the second run prints would be lost: give it the real one first.
+    The ROS wheels start Python anew at the first ``import rclpy`` to set LD_LIBRARY_PATH. Here pytest's capture rests,
+    so that the second run has the real stdout; in a test, all that it prints would be lost.
     """
     # nobody else's robot
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    if importlib.util.find_spec("rclpy") is None:
-        return
-    capture = config.pluginmanager.getplugin("capturemanager")
-    if capture is not None:
-        capture.suspend_global_capture(in_=True)
     with contextlib.suppress(ImportError):  # the tests say so and skip
         import rclpy  # noqa: F401
-    if capture is not None:
-        capture.resume_global_capture()
 
 
 @pytest.fixture
