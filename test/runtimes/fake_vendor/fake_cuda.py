@@ -15,6 +15,13 @@ class _Recording(threading.local):
 
 
 recording = _Recording()
+_taken = {}  # address: bytes, of every fake GPU
+
+
+def reach(address, size):
+    """What lies there; a real GPU, too, refuses what nobody took."""
+    assert size <= _taken.get(address, 0), f"{size} bytes at {address:#x}, where {_taken.get(address, 0)} are taken"
+    return (ctypes.c_uint8 * size).from_address(address)
 
 
 class FakeCuda:
@@ -67,6 +74,7 @@ class FakeCuda:
         memory = ctypes.create_string_buffer(size.value)
         pointer._obj.value = ctypes.addressof(memory)
         self.memory[pointer._obj.value] = memory
+        _taken[pointer._obj.value] = size.value
 
     def do_cuMemAlloc_v2(self, pointer, size):
         self._take(pointer, size)
@@ -75,13 +83,16 @@ class FakeCuda:
         self._take(pointer, size)
 
     def do_cuMemFree_v2(self, pointer):
-        return 0 if self.memory.pop(pointer.value, None) else 1
+        if pointer.value not in self.memory:
+            return 1
+        del _taken[pointer.value], self.memory[pointer.value]
+        return 0
 
     do_cuMemFreeHost = do_cuMemFree_v2
 
     def _copy(self, to, source, size, stream):
         assert to.value in self.memory and source.value in self.memory and stream.value
-        ctypes.memmove(to.value, source.value, size.value)
+        ctypes.memmove(reach(to.value, size.value), reach(source.value, size.value), size.value)
 
     do_cuMemcpyHtoDAsync_v2 = do_cuMemcpyDtoHAsync_v2 = _copy
 

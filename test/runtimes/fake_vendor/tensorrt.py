@@ -6,7 +6,6 @@ memory which is the host's. FAKE_TENSORRT_BREAK=build or crash makes a build fai
 inference, and "3 s" makes a build take that long.
 """
 
-import ctypes
 import json
 import os
 import signal
@@ -360,7 +359,7 @@ class IExecutionContext:
             kind = {"FLOAT": "float32", "HALF": "float16"}.get(tensor.kind, tensor.kind.lower())
             shape = self._shape_of(tensor)
             count = int(np.prod(shape))
-            memory = (ctypes.c_uint8 * (count * np.dtype(kind).itemsize)).from_address(addresses[tensor.name])
+            memory = fake_cuda.reach(addresses[tensor.name], count * np.dtype(kind).itemsize)
             arrays[tensor.name] = np.frombuffer(memory, kind, count).reshape(shape)
         inputs = {tensor.name: arrays[tensor.name] for tensor in self._engine.tensors if tensor.is_input}
         names = [tensor.name for tensor in self._engine.tensors if not tensor.is_input]
