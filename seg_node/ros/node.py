@@ -338,12 +338,10 @@ class SegmentationNode(LifecycleNode):
             for (stream, arrival, frame, seconds), result, wish in zip(frames, results, wishes):
                 try:
                     seconds.update(result.timings)
-                    stream.publish(arrival, frame, result, seconds)
+                    stream.publish(arrival, frame, result, seconds, engine.runtime.why_unsure if wish else "")
                 except Exception as error:
                     self._failed(stream, "publishing", error)
                 else:
-                    if wish and engine.runtime.why_unsure:
-                        stream.health.error(engine.runtime.why_unsure)
                     paint = stream.painting(arrival, frame, result)
                     if paint is not None:
                         paintings.append((stream, paint))

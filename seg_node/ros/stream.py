@@ -276,8 +276,12 @@ class Stream:
         """Return the bytes of images that go out for one frame now."""
         return self._pixels * sum(size for name, size in _PIXEL.items() if self.outputs.wanted(name))
 
-    def publish(self, arrival: Arrival, frame: Frame, result: Segmentation, seconds: dict) -> None:
-        """Send a frame's labels, and its cloud. ``seconds``: its stages so far. Raises what the middleware raises."""
+    def publish(self, arrival: Arrival, frame: Frame, result: Segmentation, seconds: dict, unsure: str) -> None:
+        """Send a frame's labels, and its cloud. Raises what the middleware raises.
+
+        ``seconds``: its stages so far. ``unsure``: what is wrong with the file that gives confidence, if somebody
+        wants it.
+        """
         header = arrival.msg.header
         try:
             self.outputs.labels(result, header, self._info, seconds)
@@ -285,7 +289,9 @@ class Stream:
             self.health.dropped("publish_failed")
             raise
         self._pixels = result.labels.size
-        if result.confidence is None and self._waits_for_confidence:
+        if unsure:
+            self.health.error(unsure)
+        elif result.confidence is None and self._waits_for_confidence:
             self.health.error(
                 "somebody waits for confidence, but the file that runs gives none: export it with --confidence"
             )
