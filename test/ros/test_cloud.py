@@ -14,12 +14,11 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed here", exc_type=ImportError)
 
-from harness import RELIABLE, Client, NodeProcess, environment, image_message, until  # noqa: E402
+from harness import RELIABLE, NodeProcess, environment, image_message, until  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField  # noqa: E402
 
 from seg_node.pipeline.label_cloud import POINT  # noqa: E402
-from seg_node.ros.transport import sweep  # noqa: E402
 
 HEIGHT, WIDTH = 12, 16
 FOCAL, MIDDLE = 20.0, (7.5, 5.5)
@@ -162,14 +161,6 @@ def check(cloud, image, metres=2.0):
     np.testing.assert_allclose(points["confidence"], image[..., 1] / 255, atol=1e-6)
     wide = image.astype(np.uint32)
     assert (points["rgb"].copy().view(np.uint32) == (wide[..., 2] << 16) | (wide[..., 1] << 8) | wide[..., 0]).all()
-
-
-@pytest.fixture(scope="module")
-def client():
-    client = Client()
-    yield client
-    client.close()
-    sweep()
 
 
 def end(node):

@@ -10,7 +10,7 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed here", exc_type=ImportError)
 torch = pytest.importorskip("torch")
 
-from harness import Client, NodeProcess, image_message, send, until  # noqa: E402
+from harness import NodeProcess, image_message, send, until  # noqa: E402
 
 from seg_node import runtimes  # noqa: E402
 from seg_node.datasets import open_split  # noqa: E402
@@ -71,13 +71,6 @@ def foreign(folder: Path, kind: str) -> Path:
 @pytest.fixture(scope="module", params=["logits", "labels"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return foreign(tmp_path_factory.mktemp("foreign") / "theirs", request.param)
-
-
-@pytest.fixture(scope="module")
-def client():
-    client = Client()
-    yield client
-    client.close()
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ WHY = "launch and launch_ros are not installed here: the launch files were not r
 pytest.importorskip("rclpy", reason="ROS 2 is not installed here", exc_type=ImportError)
 pytest.importorskip("launch_ros", reason=WHY, exc_type=ImportError)
 
-from harness import Client, image_message, send, until, write_card  # noqa: E402
+from harness import image_message, send, until, write_card  # noqa: E402
 from rcl_interfaces.srv import GetParameters  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,13 +142,6 @@ def prefix(tmp_path):
         path.write_text(STAND_IN.format(notes=str(tmp_path)))
         path.chmod(0o755)
     return tmp_path
-
-
-@pytest.fixture(scope="module")
-def client():
-    client = Client()
-    yield client
-    client.close()
 
 
 @pytest.fixture

@@ -9,23 +9,14 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed here", exc_type=ImportError)
 
-from harness import Client, NodeProcess, image_message, send, until, write_card  # noqa: E402
+from harness import NodeProcess, image_message, send, until, write_card  # noqa: E402
 from rcl_interfaces.srv import SetParametersAtomically  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from test_node_outputs import pixels, scene  # noqa: E402
 
 from seg_node.ros.engine import Loader, Wanted  # noqa: E402
-from seg_node.ros.transport import sweep  # noqa: E402
 
 OK, WARN = 0, 1
-
-
-@pytest.fixture(scope="module")
-def client():
-    client = Client()
-    yield client
-    client.close()
-    sweep()
 
 
 @pytest.fixture

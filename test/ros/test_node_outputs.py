@@ -11,24 +11,15 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed here", exc_type=ImportError)
 
-from harness import RELIABLE, SIZE, Client, NodeProcess, environment, image_message, send, until, write_card  # noqa: E402
+from harness import RELIABLE, SIZE, NodeProcess, environment, image_message, send, until, write_card  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest  # noqa: E402
 
 from seg_node.label_set import load_label_set  # noqa: E402
 from seg_node.ros.outputs import scaled_info  # noqa: E402
-from seg_node.ros.transport import sweep  # noqa: E402
 
 OK, WARN, ERROR, STALE = 0, 1, 2, 3
 LABELS = load_label_set("camvid11")
-
-
-@pytest.fixture(scope="module")
-def client():
-    client = Client()
-    yield client
-    client.close()
-    sweep()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed here", exc_type=ImportError)
 
-from harness import SIZE, Client, NodeProcess, environment, image_message, send, until, write_card  # noqa: E402
+from harness import SIZE, NodeProcess, environment, image_message, send, until, write_card  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import CompressedImage  # noqa: E402
@@ -28,7 +28,6 @@ from seg_node.pipeline.network_input import resize  # noqa: E402
 from seg_node.ros.health import DROPS, STAGES  # noqa: E402
 from seg_node.ros.node import SegmentationNode  # noqa: E402
 from seg_node.ros.stream import Arrival  # noqa: E402
-from seg_node.ros.transport import sweep  # noqa: E402
 
 OK, WARN, ERROR, STALE = 0, 1, 2, 3
 KEYS = {
@@ -50,14 +49,6 @@ KEYS = {
     *("dropped_" + cause for cause in DROPS),
     *(f"{stage}_{value}_ms" for stage in STAGES for value in ("p50", "p95", "p99", "max")),
 }
-
-
-@pytest.fixture(scope="module")
-def client():
-    client = Client()
-    yield client
-    client.close()
-    sweep()  # after the cameras that were killed
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed here", exc_type=ImportError)
 
-from harness import Client, NodeProcess, image_message, send, until  # noqa: E402
+from harness import NodeProcess, image_message, send, until  # noqa: E402
 
 from seg_node.datasets.street import Street  # noqa: E402
 from seg_node.evaluation.confusion import Confusion  # noqa: E402
@@ -15,13 +15,6 @@ from seg_node.pipeline.segmenter import Segmenter  # noqa: E402
 from seg_node.runtimes import load_runtime  # noqa: E402
 
 MODEL = "rdsnet_camvid"
-
-
-@pytest.fixture(scope="module")
-def client():
-    client = Client()
-    yield client
-    client.close()
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed here", exc_type=ImportError)
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue  # noqa: E402
-from harness import Client, NodeProcess, environment, until, write_card  # noqa: E402
+from harness import NodeProcess, environment, until, write_card  # noqa: E402
 
 from seg_node.commands import main  # noqa: E402
 from seg_node.ros.health import STAGES  # noqa: E402
@@ -233,13 +233,6 @@ def test_json_of_a_status():
 
 
 # The command
-
-
-@pytest.fixture(scope="module")
-def client():
-    client = Client()
-    yield client
-    client.close()
 
 
 @pytest.fixture
