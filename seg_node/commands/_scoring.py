@@ -66,7 +66,7 @@ def open_ground(arguments: argparse.Namespace) -> "Ground":
 
 def check_split(arguments: argparse.Namespace) -> None:
     """Raise WrongArguments for a split that the data set does not have."""
-    known = datasets.splits_of(arguments.dataset, arguments.data)
+    known = datasets.may_open(arguments.dataset, arguments.data)
     if arguments.split not in known:
         raise WrongArguments(f"--split {arguments.split}: {arguments.dataset} has {', '.join(known)}")
 

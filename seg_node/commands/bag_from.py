@@ -1,8 +1,8 @@
 """Make a bag of a folder of images or a video, so that it can be replayed like a recorded drive.
 
-OUT is a file that ends in .mcap, or a folder. Where a folder NAMEannot with labels of the same names lies beside the
-folder NAME (CamVid's layout), they become a topic ground_truth beside the images, mono8, class ids of label set
-camvid11, 255 unlabelled. Ctrl-C ends the bag early.
+OUT is a file that ends in .mcap, or a folder. Where a folder NAMEannot with labels lies beside the folder NAME (as in
+CamVid; files of the same names, or PNGs of the same stems), they become a topic ground_truth beside the images, mono8,
+class ids of label set camvid11, 255 unlabelled. Ctrl-C ends the bag early.
 
 examples:
   seg-node bag-from drive.mp4 drive.mcap --compressed
@@ -47,4 +47,6 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         source.close()
     print(made)
-    return 130 if made.stopped else 0
+    if made.stopped:
+        return 130
+    return 1 if source.label_set and not made.labels else 0  # ground truth is there, and none of it fits

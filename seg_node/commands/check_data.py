@@ -42,6 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.workers < 0:
         raise WrongArguments(f"--workers {arguments.workers}: must be 0 or more")
+    if arguments.picture and arguments.picture.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise WrongArguments(f"--picture {arguments.picture}: must end in .png")
     reports = []
     splits = arguments.split or datasets.splits_of(arguments.dataset, arguments.data)
     with Bars("samples") as bars:
@@ -94,5 +96,5 @@ def _draw(path: Path, dataset: str, reports: "list[SplitReport]") -> None:
     from seg_node.preparation.frequencies import draw
 
     if not reports or not cv2.imwrite(str(path), draw(f"{dataset}: share of labelled pixels", reports)):
-        raise OSError(f"{path}: cannot be written; give a file that ends in .png, in a folder that is there")
+        raise OSError(f"{path}: cannot be written; give a folder that is there")
     print(f"{path}: how often each class occurs", file=sys.stderr)

@@ -67,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     from seg_node.replay.progress import Bars
 
     ground = open_ground(arguments)
-    out = output_folder(arguments.out, results.MARK) if arguments.out else nullcontext()
+    reads = [arguments.predictions] if arguments.predictions else []
+    out = output_folder(arguments.out, results.MARK, reads) if arguments.out else nullcontext()
     with out as folder:
         with Bars("images") as bars:
             report, about, labels_of = _score(arguments, ground, folder, bars.add("scoring"))

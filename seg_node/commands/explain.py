@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.layers:
         return _list_layers(cards, image, arguments.json)
     asked = Asked(image, arguments.image.name, arguments.classes, arguments.layer, arguments.at)
-    result = explain(cards, asked, arguments.out)
+    result = explain(cards, asked, arguments.out, [arguments.image])
     print(json.dumps({**result, "out": str(arguments.out)}) if arguments.json else _table(result, arguments.out))
     return 0
 

@@ -141,6 +141,12 @@ def splits_of(name: str, data: Path | None = None) -> tuple[str, ...]:
     return tuple(module.splits_in(data) if hasattr(module, "splits_in") else module.SPLITS)
 
 
+def may_open(name: str, data: Path | None = None) -> tuple[str, ...]:
+    """Return the splits that ``open_split`` takes: those of ``splits_of``, and parts of them that have a name."""
+    module = plugins.load(__name__, name)
+    return tuple(module.may_open(data)) if hasattr(module, "may_open") else splits_of(name, data)
+
+
 def published_count(name: str, split: str) -> int | None:
     """Return how many samples the data set's published split has, None where that is not known."""
     count: int | None = getattr(plugins.load(__name__, name), "COUNTS", {}).get(split)

@@ -140,6 +140,12 @@ def splits_in(data: Path | None) -> tuple[str, ...]:
     return tuple(map(str, splits)) if isinstance(splits, dict) else ("all",)
 
 
+def may_open(data: Path | None) -> tuple[str, ...]:
+    """Return the splits of dataset.yaml, otherwise train and val, the first and the last part of all."""
+    splits = splits_in(data)
+    return splits if "splits" in _table_of(data) else ("train", "val", *splits)
+
+
 def open_split(split: str, data: Path | None = None, size: tuple[int, int] | None = None) -> BagSplit:
     """Open a split. ``size`` is not used: images come as they are.
 
@@ -153,7 +159,7 @@ def open_split(split: str, data: Path | None = None, size: tuple[int, int] | Non
     label_set = load_label_set(label_set_in(data))
     if "splits" in table:
         bags = [data / name for name in _bags_of(split, table, data / TABLE)]
-    elif split in ("train", "val", "all"):
+    elif split in may_open(data):
         bags = [data]
     else:
         raise ValueError(f"a bag has no split '{split}': choose from train, val, all, or name splits in a {TABLE}")

@@ -32,16 +32,17 @@ class Asked(NamedTuple):
     at: tuple[int, int] | None = None  # x, y of the one pixel asked about; None: every pixel of the class
 
 
-def explain(cards: Sequence[ModelCard], asked: Asked, out: Path) -> dict[str, Any]:
-    """Write pictures to ``out`` and return what --json prints.
+def explain(cards: Sequence[ModelCard], asked: Asked, out: Path, reads: Sequence[Path] = ()) -> dict[str, Any]:
+    """Write pictures to ``out`` and return what --json prints. ``reads``: files that must not be in ``out``.
 
-    Raises ValueError for a class or layer that is not there, CardError for a model without torch weights.
+    Raises ValueError for those and for a class or layer that is not there, CardError for a model without torch
+    weights.
     """
     from seg_node.evaluation.grad_cam import Explainer
 
     result: dict[str, Any] = {"image": asked.name, "models": []}
     rows: list[tuple[str, Sequence[np.ndarray | None]]] = []
-    with output_folder(out, MARK) as folder:
+    with output_folder(out, MARK, reads) as folder:
         for number, card in enumerate(cards):
             name = card.name if [c.name for c in cards].count(card.name) == 1 else f"{card.name}_{number + 1}"
             explained = _Model(name, load_label_set(card.label_set), Explainer(card, asked.image), asked)

@@ -1,8 +1,9 @@
 """A folder of results that appears when all of it is written, and not before."""
 
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,14 +13,23 @@ import numpy as np
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 90]
 
 
+_WRITTEN = ".written"  # names what a command wrote into its folder: the rest is somebody's and stays
+
+
 @contextmanager
-def output_folder(out: Path, mark: str) -> Iterator[Path]:
+def output_folder(out: Path, mark: str, reads: Iterable[Path] = ()) -> Iterator[Path]:
     """Yield an empty folder beside ``out`` that takes its place at the end; a run that dies leaves ``out`` as it was.
 
-    ``mark``: the file by which results of the same command are known; they are replaced. Raises ValueError where
-    ``out`` holds anything else.
+    ``mark``: the file by which results of the same command are known; they are replaced, and what somebody laid beside
+    them is kept. ``reads``: what the command reads. Raises ValueError where that lies in ``out``, or where ``out``
+    holds anything but such results.
     """
     out = out.resolve()
+    for path in reads:
+        if out in (path.resolve(), *path.resolve().parents):
+            raise ValueError(
+                f"{path}: would be replaced, since it lies in {out}; choose another folder for the results"
+            )
     unfinished, old = out.with_name(f".{out.name}.unfinished"), out.with_name(f".{out.name}.old")
     if old.exists() and not out.exists():
         os.replace(old, out)  # a run was killed between the two renames below
@@ -32,11 +42,23 @@ def output_folder(out: Path, mark: str) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+    written = sorted(path.name for path in unfinished.iterdir())
+    (unfinished / _WRITTEN).write_text(json.dumps(written) + "\n", encoding="utf-8")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():
         os.replace(out, old)
     os.replace(unfinished, out)
+    _bring_back(old, out)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _bring_back(old: Path, out: Path) -> None:
+    """Move what no command wrote out of the old folder."""
+    if (old / _WRITTEN).is_file():
+        ours = {_WRITTEN, *json.loads((old / _WRITTEN).read_text(encoding="utf-8"))}
+        for path in old.iterdir():
+            if path.name not in ours and not (out / path.name).exists():
+                os.replace(path, out / path.name)
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:

@@ -100,7 +100,8 @@ def make(
     size = wanted.size or card.size
     if out is None and size != card.size:
         out = card.folder.resolve().parent / f"{card.name}_{size[0]}x{size[1]}"
-    if out is None or out.resolve() == card.folder.resolve():
+    out = out and out.resolve()  # "." has a name, too
+    if out is None or out == card.folder.resolve():
         if size != card.size:
             raise ValueError(
                 f"{card.folder / CARD_NAME}: is a model of {card.size[0]}x{card.size[1]}; another size is another "

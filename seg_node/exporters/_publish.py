@@ -171,15 +171,15 @@ def another_model(card: ModelCard, size: tuple[int, int], out: Path) -> Iterator
         partial.mkdir(parents=True, exist_ok=True)
     except PermissionError as error:
         raise PermissionError(f"{out.parent}: cannot be written to; choose another --out") from error
-    try:
-        with locked(partial):
+    with locked(partial):  # outside: what another export is at work on is not ours to remove
+        try:
             for stale in partial.iterdir():
                 shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
             _copy_model(card, size, partial, out.name)
             yield partial
             os.replace(partial, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _copy_model(card: ModelCard, size: tuple[int, int], to: Path, name: str) -> None:

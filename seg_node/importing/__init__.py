@@ -5,6 +5,7 @@ card is written. ``config/inputs.yaml`` says how authors fed their networks.
 """
 
 import math
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,8 +56,10 @@ def import_checkpoint(
     Raises FileNotFoundError or CardError for a file that is no state dict, MismatchError where its tensors are not the
     network's, ValueError where it is unknown how the input was normalised. ``out`` is then as it was.
     """
-    if (out / CARD_NAME).exists():
-        raise FileExistsError(f"{out / CARD_NAME}: is there already; choose another --out, or remove that folder first")
+    weights = out / "weights.pt"
+    for path in (out / CARD_NAME, weights):
+        if path.exists():
+            raise FileExistsError(f"{path}: is there already; choose another --out, or remove that folder first")
     label_set = load_label_set(labels)
     if name in networks.classifiers():
         raise ValueError(f"{name} classifies whole images: it makes no labels, and is no model")
@@ -64,8 +67,9 @@ def import_checkpoint(
     fed = input_of(name, label_set.name, changes or {})
     _check_numbers(checkpoint, network)
     out.mkdir(parents=True, exist_ok=True)
-    weights = out / "weights.pt"
-    torch.save({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, weights)
+    partial = weights.with_name(weights.name + ".partial")
+    torch.save({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, partial)
+    os.replace(partial, weights)
     if labels.endswith(".yaml"):  # the card's folder must hold what it needs
         (out / Path(labels).name).write_bytes(Path(labels).read_bytes())
         labels = Path(labels).name

@@ -1,6 +1,7 @@
 """A first card for a file that somebody else made: what was found, what was guessed, and the file beside it."""
 
 import colorsys
+import filecmp
 import os
 import shutil
 import tempfile
@@ -26,6 +27,7 @@ _USUAL_SIZES = {
 }
 _OTHER_SIZE = (512, 512)
 _STAGING = ".inspect-"
+_NEW_LABELS = "labels.yaml"
 
 
 class Trial(NamedTuple):
@@ -42,8 +44,8 @@ def write_first_card(
     """Write ``folder`` with a card, the file, and a label set where none fits; return the card's path.
 
     ``labels``: a label set's name or .yaml file; "": the one that fits, or a new one to fill in. ``size``: (height,
-    width) of a network that takes any. Raises FileExistsError where there is a card already, ValueError that says what
-    is missing. ``folder`` is then as it was.
+    width) of a network that takes any. Raises FileExistsError where there is a card already, or another file
+    would be overwritten, ValueError that says what is missing. ``folder`` is then as it was.
     """
     if (folder / CARD_NAME).exists():
         raise FileExistsError(
@@ -56,17 +58,24 @@ def write_first_card(
         shutil.rmtree(stale, ignore_errors=True)
     staged = Path(tempfile.mkdtemp(prefix=_STAGING, dir=folder))
     try:
-        name = _label_set(found, labels, count, staged)
+        name = _label_set(found, labels, count, staged, folder)
         for part in (found.path, *found.beside):
             if part.resolve().parent != folder.resolve():
                 shutil.copyfile(part, staged / part.name)
         parts = sorted(path for path in staged.iterdir())
+        for part in parts:
+            _check_there(folder / part.name, part)
         for part in parts:
             os.replace(part, folder / part.name)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     write_card(folder / CARD_NAME, card_of(found, folder, name, count, size))
     return folder / CARD_NAME
+
+
+def _check_there(there: Path, new: Path) -> None:
+    if there.exists() and not filecmp.cmp(there, new, shallow=False):
+        raise FileExistsError(f"{there}: is there already, and is another; choose another folder, or move it")
 
 
 def _check(found: Found, size: tuple[int, int] | None) -> None:
@@ -85,6 +94,10 @@ def _check(found: Found, size: tuple[int, int] | None) -> None:
 
 
 def _count(found: Found, labels: str, classes: int | None) -> int:
+    if classes is not None and not 1 <= classes <= 255:
+        raise ValueError(f"--classes {classes}: must be from 1 to 255")
+    if classes is not None and found.classes not in (None, classes):
+        raise ValueError(f"{found.path}: gives {found.classes} classes, not {classes}: leave --classes away")
     count = classes or found.classes or (load_label_set(labels).class_count if labels else None)
     if count is None:
         raise ValueError(f"{found.path}: the number of classes was not found; say --classes N, or --labels SET")
@@ -97,15 +110,18 @@ def _count(found: Found, labels: str, classes: int | None) -> int:
     return count
 
 
-def _label_set(found: Found, labels: str, count: int, staged: Path) -> str:
+def _label_set(found: Found, labels: str, count: int, staged: Path, folder: Path) -> str:
     """Return what the card says of its label set; a file of it is written where it is not a shipped one."""
+    filled = folder / _NEW_LABELS
+    if not labels and filled.is_file() and load_label_set(filled).class_count == count:
+        return _NEW_LABELS  # names that somebody has filled in
     fitting = [name for name in label_sets() if load_label_set(name).class_count == count]
     if not labels and fitting:
         fitting = found.label_sets or fitting
         return fitting[0]
     if labels and not labels.endswith(".yaml"):
         return labels
-    target = staged / (Path(labels).name if labels else "labels.yaml")
+    target = staged / (Path(labels).name if labels else _NEW_LABELS)
     if labels:
         shutil.copyfile(labels, target)
     else:

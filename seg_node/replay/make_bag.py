@@ -37,7 +37,7 @@ class Made(NamedTuple):
     frames: int  # 0: there is no bag
     labels: int
     stopped: bool  # by Ctrl-C, before the end
-    unread: int = 0  # files that are no images
+    notes: tuple[str, ...] = ()  # what of the source is not in it
 
     def __str__(self) -> str:
         if self.frames == 0:
@@ -45,9 +45,7 @@ class Made(NamedTuple):
         text = f"{self.path}: {self.frames} image{'' if self.frames == 1 else 's'}"
         if self.labels:
             text += f", {self.labels} with ground truth"
-        if self.stopped:
-            return text + "; stopped early"
-        return text + (f"; {self.unread} could not be read" if self.unread else "")
+        return "; ".join([text, *(["stopped early"] if self.stopped else self.notes)])
 
 
 class View(NamedTuple):
@@ -111,9 +109,18 @@ def bag_from(
     made = write_views(path, views, camera, rate or source.rate, source.length, progress)
     if made.frames == 0 and not made.stopped:
         raise SourceError(f"{source.title}: no frame in it can be read, so there is no bag")
-    if isinstance(source, FolderSource) and not made.stopped:
-        return made._replace(unread=(source.length or 0) - made.frames)
-    return made
+    return made._replace(notes=tuple(_left_out(source, made.frames)))
+
+
+def _left_out(source: Source, frames: int) -> Iterator[str]:
+    """Say what of a whole pass of ``source`` did not become ``frames`` with their ground truth."""
+    if isinstance(source, FolderSource):
+        if source.unread:
+            yield f"{len(source.unread)} could not be read, the first: {source.unread[0]}"
+        if source.unlabelled:
+            yield f"{len(source.unlabelled)} without ground truth, the first: {source.unlabelled[0]}"
+    elif source.length and frames < 0.98 * source.length - 2:  # what a container says may be off by a little
+        yield f"it should have {source.length}: is the file cut short?"
 
 
 def open_files(text: str) -> Source:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seg_node.replay import bag_names as names
-from seg_node.replay import report, spread
+from seg_node.replay import report, results_folder, spread
 from seg_node.replay.page import write_page
 from seg_node.replay.progress import Bars, Interrupts
 from seg_node.replay.session import Plan, Replayer
@@ -23,9 +23,12 @@ class Done(NamedTuple):
 def here(plan: Plan, bags: Sequence[str], out: Path) -> Done:
     """Replay bags one after the other: one into ``out``, several into folders there, and a merged report into ``out``.
 
-    Raises what a single bag's replay raises; of several, the others go on. Ctrl-C ends it with what there is.
+    Raises what a single bag's replay raises, FileExistsError for a foreign report in ``out``; of several, the others go
+    on. Ctrl-C ends it with what there is.
     """
     folders = {bags[0]: out} if len(bags) == 1 else {b: out / name for b, name in names.folder_names(bags).items()}
+    if len(bags) > 1:
+        results_folder.check(out)
     reports: list[tuple[dict[str, Any], Path]] = []
     failed: dict[str, str] = {}
     with Interrupts() as interrupts, Bars() as bars, Replayer(plan) as replayer:
@@ -52,6 +55,7 @@ def on_ray(plan: Plan, bags: Sequence[str], out: Path) -> Done:
 
     Paths in the plan must be absolute. Raises ImportError without Ray.
     """
+    results_folder.check(out)
     Replayer(plan).close()  # a model that does not load is better said here, once
     models, folders = [name for name in (plan.model, plan.against) if name], [plan.truth] if plan.truth else []
     key = names.key_of(plan._asdict(), models, folders)

@@ -14,9 +14,9 @@ from seg_node.label_set import LabelSet
 from seg_node.pipeline.overlay import Overlay
 from seg_node.replay.drive import Drive
 from seg_node.replay.offline import Result, Watcher
+from seg_node.replay.results_folder import FILES
 
 OUTPUTS = ("page", "bag", "rerun", "video")
-FILES = {"page": "report.html", "bag": "annotated.mcap", "rerun": "replay.rrd", "video": "overlay.mp4"}
 _ALPHA = 0.5
 
 

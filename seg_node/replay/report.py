@@ -28,6 +28,10 @@ class ReportError(ValueError):
     """A report that cannot be read, merged or compared; the message names it."""
 
 
+class OtherVersionError(ReportError):
+    """A report that another version of this program wrote."""
+
+
 class About(NamedTuple):
     """What a report says besides what was measured."""
 
@@ -96,7 +100,7 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(report, dict) or report.get("kind") != KIND:
         raise ReportError(f"{path}: is no report of seg-node replay")
     if report.get("version") != VERSION:
-        raise ReportError(f"{path}: is a report of version {report.get('version')}; this program reads {VERSION}")
+        raise OtherVersionError(f"{path}: is a report of version {report.get('version')}; this program reads {VERSION}")
     return report
 
 

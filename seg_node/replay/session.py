@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from seg_node.label_set import load_label_set
 from seg_node.model_card import load_card
 from seg_node.pipeline.segmenter import Segmenter
-from seg_node.replay import live, offline, report
+from seg_node.replay import live, offline, report, results_folder
 from seg_node.replay.drive import Drive
 from seg_node.replay.measure import Measure
 from seg_node.replay.offline import Progress, Watcher
@@ -69,12 +69,14 @@ class Replayer:
 
         A KeyboardInterrupt ends the drive early: what there is is written, and ``interrupted`` in the report is true.
         ``problems`` tells of outputs that were asked for and not made. Raises SourceError for a bag that cannot be
-        replayed, OSError where the report cannot be written.
+        replayed, FileExistsError where the results would cost other files, OSError where they cannot be written.
         """
         plan = self.plan
         truth = Path(plan.truth) if plan.truth else None
         with Drive(bag, plan.image, plan.label, truth, self._truth_set) as drive, self._sender(drive, progress) as send:
+            results_folder.check(folder, bag)
             folder.mkdir(parents=True, exist_ok=True)
+            (folder / results_folder.BEGUN).touch()
             measure = Measure(self._labels, self._truth_set, self._against)
             worst = Worst(measure, self._truth_set)
             outputs = Outputs(plan.outputs, drive, self._labels, folder)
@@ -95,6 +97,7 @@ class Replayer:
             made = report.assemble(about, measure, worst)
             made |= {"interrupted": interrupted, "problems": outputs.problems}
             report.write(folder, made, worst.files)
+            (folder / results_folder.BEGUN).unlink()
         outputs.write_page()
         return made
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import seg_node
 from seg_node.replay import bag_names as names
+from seg_node.replay import results_folder
 
 ReplayOne = Callable[[Path, Path], Any]  # (bag, folder): writes folder/report.json and what belongs to it
 Say = Callable[[str], None]
@@ -56,7 +57,10 @@ def replay_on_ray(
     for bag in bags:
         try:
             todo[bag] = names.identity(bag, key)
+            if not names.is_finished(folders[bag], todo[bag]):
+                results_folder.check(folders[bag], None if "://" in bag else Path(bag), whole=True)
         except Exception as error:  # of this machine's files, or whatever a storage raises
+            todo.pop(bag, None)
             failed[bag] = _plain(error, bag)
             say(f"{bag}: {failed[bag]}")
     sizes = {bag: names.size(known) for bag, known in todo.items()}

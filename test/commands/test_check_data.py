@@ -27,6 +27,11 @@ def test_whole_data_exits_with_0_and_shows_frequencies(folder: Path, tmp_path: P
     assert cv2.imread(str(tmp_path / "classes.png")).shape[1] == 960
 
 
+def test_a_picture_is_refused_before_the_data_is_read(folder: Path, capsys) -> None:
+    assert commands.main(words(folder, "--picture", "classes")) == 2
+    assert "--picture classes: must end in .png" in capsys.readouterr().err
+
+
 def test_bad_data_exits_with_1_and_names_the_first_files(folder: Path, capsys) -> None:
     labels = sorted(folder.rglob("*_labelTrainIds.png"))
     for path in labels[:2]:

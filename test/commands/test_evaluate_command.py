@@ -70,6 +70,20 @@ def test_labels_written_by_out_score_the_same(frames, tmp_path, capsys) -> None:
     assert second["iou"] == first["iou"] and second["ms_per_image"] is None
 
 
+def test_what_is_read_or_is_somebodys_stays(frames, exported, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    scored = ["evaluate", "rdsnet_camvid", *words(frames, "--limit", "1", "--out", str(out))]
+    assert main(scored) == 0
+    (out / "notes.txt").write_text("mine")
+    (out / "labels" / "old.png").write_bytes(b"of an earlier run")
+    assert main(scored) == 0
+    assert (out / "notes.txt").read_text() == "mine" and not (out / "labels" / "old.png").exists()
+    capsys.readouterr()
+    again = ["evaluate", "--predictions", str(out / "labels"), "--prediction-ids", "classes"]
+    assert main([*again, *words(frames, "--limit", "1", "--out", str(out))]) == 1
+    assert "choose another folder for the results" in capsys.readouterr().err and list((out / "labels").iterdir())
+
+
 def test_a_run_that_fails_leaves_the_earlier_results(frames, tmp_path, capsys) -> None:
     out = tmp_path / "out"
     assert main(["evaluate", "rdsnet_camvid", *words(frames, "--limit", "1", "--out", str(out))]) == 0

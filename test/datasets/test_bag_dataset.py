@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seg_node.datasets import DatasetError, label_set_of, open_split, splits_of
+from seg_node.datasets import DatasetError, label_set_of, may_open, open_split, splits_of
 from seg_node.datasets.bag import _pair, _Place
 from seg_node.datasets.street import Street
 
@@ -37,6 +37,7 @@ def test_pairs_are_what_was_recorded_in_any_order(street_bag: Path) -> None:
 def test_the_first_part_is_train_the_rest_val(street_bag: Path) -> None:
     train, val = (open_split("bag", split, street_bag) for split in ("train", "val"))
     assert (len(train), len(val)) == (8, 2)
+    assert splits_of("bag", street_bag) == ("all",) and may_open("bag", street_bag) == ("train", "val", "all")
     assert not {sample.name for sample in train} & {sample.name for sample in val}
 
 
@@ -64,7 +65,7 @@ def test_a_table_says_splits_topics_and_label_set(street_bag: Path) -> None:
         f"splits: {{train: [{street_bag.name}], val: [{street_bag.name}, {street_bag.name}]}}\n"
     )
     try:
-        assert splits_of("bag", street_bag.parent) == ("train", "val")
+        assert splits_of("bag", street_bag.parent) == may_open("bag", street_bag.parent) == ("train", "val")
         assert len(open_split("bag", "train", street_bag.parent)) == 10
         assert len(open_split("bag", "val", street_bag.parent)) == 20
         with pytest.raises(ValueError, match="train, val"):

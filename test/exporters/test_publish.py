@@ -119,6 +119,18 @@ def test_two_exports_of_one_model_at_a_time(tmp_path: Path) -> None:
     assert content(card.folder) == NEW
 
 
+def test_an_export_that_must_wait_removes_nothing_of_the_others(tmp_path: Path) -> None:
+    card, out = model_with(tmp_path / "m", OLD), tmp_path / "other"
+    with _publish.another_model(card, (128, 128), out) as folder:
+        with (
+            pytest.raises(FileExistsError, match="another export of this model is at work"),
+            _publish.another_model(card, (128, 128), out),
+        ):
+            pass
+        assert (folder / "card.yaml").is_file()
+    assert (out / "card.yaml").is_file()
+
+
 def test_a_folder_that_cannot_be_written_to_says_where_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shipped model's, of another user; the tests may run as root, who can write anywhere."""
 

@@ -195,6 +195,12 @@ def test_a_model_is_not_overwritten(state: dict, tmp_path: Path) -> None:
     import_checkpoint(path, "rdsnet", "camvid11", tmp_path / "m", changes=FED)
     with pytest.raises(FileExistsError, match="choose another --out"):
         import_checkpoint(path, "rdsnet", "camvid11", tmp_path / "m", changes=FED)
+    (tmp_path / "theirs").mkdir()
+    theirs = saved(tmp_path / "theirs" / "weights.pt", state)
+    before = theirs.read_bytes()
+    with pytest.raises(FileExistsError, match=r"weights\.pt: is there already"):
+        import_checkpoint(theirs, "rdsnet", "camvid11", theirs.parent, changes=FED)
+    assert theirs.read_bytes() == before
 
 
 def test_the_authors_normalisation_is_known_or_asked_for() -> None:

@@ -19,6 +19,7 @@ from seg_node.datasets.street import Street  # noqa: E402
 from seg_node.inspecting import inspect_file  # noqa: E402
 from seg_node.inspecting.card import read_card  # noqa: E402
 from seg_node.inspecting.first_card import write_first_card  # noqa: E402
+from seg_node.label_set import load_label_set  # noqa: E402
 from seg_node.model_card import CardError, load_card  # noqa: E402
 from seg_node.runtimes import _engine_cache, load_runtime  # noqa: E402
 
@@ -256,6 +257,8 @@ def test_the_command(made, tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
         (["--labels", "camvid11"], "gives 19 classes, label set camvid11 has 11; those that fit: cityscapes19"),
         (["--size", "100x200"], "takes 64x96 only"),
         (["--labels", "nothing"], "no label set 'nothing'"),
+        (["--classes", "11"], "gives 19 classes, not 11"),
+        (["--classes", "-3"], "--classes -3: must be from 1 to 255"),
     ],
 )
 def test_a_card_that_cannot_be(words: list, says: str, made, tmp_path: Path, capsys) -> None:
@@ -273,3 +276,14 @@ def test_a_label_set_is_begun_where_none_fits(made, tmp_path: Path) -> None:
     table = yaml.safe_load(Path(card.label_set).read_text())
     assert len(table["classes"]) == 21 and len({tuple(each["color"]) for each in table["classes"]}) == 21
     assert card.output_name == "out"
+    # names that somebody filled in are kept when the card is written anew; what does not fit is not overwritten
+    names, found = tmp_path / "m" / "labels.yaml", inspect_file(folder / "stranger.onnx")
+    names.write_text(names.read_text().replace("class 0", "road"))
+    (tmp_path / "m" / "card.yaml").unlink()
+    write_first_card(found, tmp_path / "m")
+    assert load_label_set(load_card(tmp_path / "m").label_set).names[0] == "road"
+    (tmp_path / "m" / "card.yaml").unlink()
+    (tmp_path / "m" / "stranger.onnx").write_bytes(b"another")
+    with pytest.raises(FileExistsError, match=r"stranger\.onnx: is there already, and is another"):
+        write_first_card(found, tmp_path / "m")
+    assert (tmp_path / "m" / "stranger.onnx").read_bytes() == b"another"

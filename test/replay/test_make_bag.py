@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("rosbags", reason="writing bags needs rosbags")
 from rosbags.rosbag2 import Reader
 
+from seg_node.commands import main
 from seg_node.datasets.street import Street
 from seg_node.label_set import load_label_set
 from seg_node.pipeline.label_cloud import LabelCloud, Pinhole
@@ -144,7 +145,10 @@ def folder(tmp_path) -> Path:
 
 def test_a_folder_with_its_labels_by_number_and_of_any_sizes(folder, tmp_path):
     made = bag_from(tmp_path / "a.mcap", open_files(str(folder)), rate=4, topic="front/image_raw")
-    assert str(made) == f"{tmp_path / 'a.mcap'}: 3 images, 2 with ground truth; 1 could not be read"
+    assert str(made) == (
+        f"{tmp_path / 'a.mcap'}: 3 images, 2 with ground truth; 1 could not be read, the first: {folder}/frame3.png: "
+        f"is no image that OpenCV reads; 1 without ground truth, the first: {folder}annot/frame2.png: is missing"
+    )
     found = read(tmp_path / "a.mcap")
     images = found["/front/image_raw"]
     assert [(int(pixels(m).mean()), m.height) for _, m in images] == [(10, 41), (20, 42), (100, 50)]
@@ -153,6 +157,30 @@ def test_a_folder_with_its_labels_by_number_and_of_any_sizes(folder, tmp_path):
     assert [logged - START for logged, _ in labels] == [0, 500_000_000]
     assert pixels(labels[1][1])[:2].max() == 255 and (pixels(labels[1][1])[2:] == 3).all()
     assert len(found["/front/ground_truth_info"]) == 1
+
+
+def test_what_does_not_fit_or_is_cut_short_is_named(folder, tmp_path, capsys):
+    labels = folder.with_name("valannot")
+    half = folder / "frame2.jpg"
+    cv2.imwrite(str(half), np.random.default_rng(1).integers(0, 255, (40, 60, 3), np.uint8))
+    cv2.imwrite(str(labels / "frame2.png"), np.full((20, 30), 3, np.uint8))
+    half.write_bytes(half.read_bytes()[:-200])
+    (folder / "frame3.png").unlink()
+    made = bag_from(tmp_path / "a.mcap", open_files(str(folder)))
+    assert "frame2.jpg: is cut short" in str(made) and made.frames == 3
+    assert "frame2.png: is 30x20, uint8, of 2 axes; its image is 60x42" in str(made)
+
+    for path in labels.iterdir():
+        path.rename(path.with_name("not" + path.name))
+    assert main(["bag-from", str(folder), str(tmp_path / "b.mcap")]) == 1
+    assert "3 without ground truth" in capsys.readouterr().out
+
+
+def test_labels_of_jpegs_are_pngs_of_their_stems(tmp_path):
+    for name, suffix in (("a", ".jpg"), ("aannot", ".png")):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / f"one{suffix}"), np.full((40, 60), 4, np.uint8))
+    assert bag_from(tmp_path / "a.mcap", open_files(str(tmp_path / "a"))).labels == 1
 
 
 def test_camvid_comes_back_pixel_for_pixel(camvid, tmp_path):

@@ -246,6 +246,42 @@ def test_one_bag_with_everything(tmp_path, model, capsys):
     assert {"report.html", "report.json", "annotated.mcap", "overlay.mp4", "worst"} <= {p.name for p in out.iterdir()}
 
 
+def files_of(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_replay_costs_nobody_a_file(tmp_path, model, capsys):
+    """Neither the bag that is read nor what lies in OUT and is no replay's."""
+    options = ["--model", model, "--runtime", "fake", "--no-rerun"]
+    bag, out = street_bag(tmp_path / "drives" / "drive", count=3), tmp_path / "out"
+    before = files_of(bag)
+    for more in (
+        [bag, "--out", bag],
+        [bag, "--out", bag.parent, "--ray"],
+        [bag, street_bag(tmp_path / "b"), "--out", bag.parent],
+    ):
+        assert command(*more, *options) == 1
+        assert "its results would be written over it" in capsys.readouterr().err and files_of(bag) == before
+
+    out.mkdir()
+    (out / "overlay.mp4").write_bytes(b"a holiday")
+    assert command(bag, *options, "--no-video", "--out", out) == 1
+    assert "overlay.mp4: is there already, and no replay's report beside it" in capsys.readouterr().err
+    assert files_of(out) == {Path("overlay.mp4"): b"a holiday"}
+    (out / "overlay.mp4").rename(out / "holiday.mp4")
+    for _ in range(2):  # one's own results are replaced
+        assert command(bag, *options, "--out", out) == 0
+    assert (out / "holiday.mp4").read_bytes() == b"a holiday"
+
+    (out / "report.json").unlink()
+    (out / ".replay-begun").touch()  # as a kill leaves it
+    assert command(bag, *options, "--out", out) == 0 and not (out / ".replay-begun").exists()
+    capsys.readouterr()
+    annotated, before = out / "annotated.mcap", (out / "annotated.mcap").read_bytes()
+    assert command(annotated, *options, "--image", "/front/image", "--no-bag", "--out", out) == 1
+    assert "its results would be written over it" in capsys.readouterr().err and annotated.read_bytes() == before
+
+
 def test_several_bags_one_of_which_cannot_be_read(tmp_path, model, capsys):
     for name in ("b_one", "b_two"):
         street_bag(tmp_path / name, count=3)
