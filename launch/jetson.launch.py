@@ -15,6 +15,7 @@ from launch_ros.actions import Node
 
 from launch import LaunchDescription
 from seg_node import runtimes
+from seg_node.ros.parameter_files import value_in
 from seg_node.ros.transport import environment_for
 
 SHARE = get_package_share_directory("seg_node")
@@ -25,7 +26,7 @@ PASSED_ON = [
     ("respawn", "", "true: start the node and the driver again, two seconds after they have died"),
     ("params", "", "a parameter file; empty: config/jetson.yaml with TensorRT, else config/seg_node.yaml"),
     ("model", "", "a shipped model, or a folder with a card.yaml"),
-    ("runtime", "", "the backend; empty: tensorrt where installed, else what the parameter file says"),
+    ("runtime", "", "the backend; empty: what the parameter file says, and for its auto tensorrt where installed"),
     ("device", "", "where it runs: auto, cpu, gpu"),
     ("precision", "", "what it computes in: auto, fp32, fp16, bf16, int8"),
     ("transport", "", "raw or compressed"),
@@ -48,17 +49,21 @@ ARGUS = (
 )
 
 
-def _params(given):
-    """Return the parameter file: the user's, or jetson.yaml where TensorRT is here and nothing else is asked for."""
+def _with_tensorrt(given):
+    """Return the arguments with TensorRT where it is here and nobody, the parameter file included, asks for another."""
     tensorrt = "tensorrt" in runtimes.names() and runtimes.is_installed("tensorrt")
-    if given["params"] or given["runtime"] or not tensorrt:
-        return given["params"]
-    return os.path.join(SHARE, "config", "jetson.yaml")
+    if given["runtime"] or not tensorrt:
+        return given
+    if not given["params"]:
+        return dict(given, params=os.path.join(SHARE, "config", "jetson.yaml"))
+    if value_in(given["params"], "runtime") not in (None, "auto"):
+        return given
+    precision = given["precision"] or value_in(given["params"], "precision")
+    return dict(given, runtime="tensorrt", precision="fp16" if precision in (None, "auto") else precision)
 
 
 def _segmentation(context):
-    given = {name: LaunchConfiguration(name).perform(context) for name, _, _ in PASSED_ON}
-    given["params"] = _params(given)
+    given = _with_tensorrt({name: LaunchConfiguration(name).perform(context) for name, _, _ in PASSED_ON})
     source = PythonLaunchDescriptionSource(os.path.join(SHARE, "launch", "camera.launch.py"))
     return [IncludeLaunchDescription(source, launch_arguments=sorted(given.items()))]
 

@@ -14,7 +14,7 @@ examples:
 import argparse
 from pathlib import Path
 
-from seg_node.commands.record_street import add_codec, positive
+from seg_node.commands.record_street import add_codec, codec_of, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seg_node.replay.make_bag import bag_from, open_files
     from seg_node.replay.progress import Bars
 
+    codec = codec_of(arguments)
     source = open_files(arguments.source)
     try:
         with Bars("images") as bars:
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
                 source,
                 arguments.rate,
                 arguments.topic,
-                arguments.codec if arguments.compressed else "",
+                codec,
                 bars.add("writing"),
             )
     finally:

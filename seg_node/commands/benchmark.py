@@ -41,22 +41,32 @@ def run(arguments: argparse.Namespace) -> int:
     names = arguments.runtime or [n for n in runtimes.names() if n != "fake" and runtimes.is_installed(n)]
     wanted = benchmark.ways(names, arguments.precision or [p for p in runtimes.PRECISIONS if p != "auto"])
     named = bool(arguments.runtime and arguments.precision)  # then it matters why one is not possible
+    failed = False
     if not arguments.json:
         print(machine())
     for model in arguments.models or model_card.names():
         card = model_card.load_card(model)
 
-        def refused(way: benchmark.Way, why: str) -> None:
+        reasons: list[str] = []
+
+        def refused(way: benchmark.Way, why: str, reasons: list[str] = reasons) -> None:
             if named:
                 print(f"{way}: {why}", file=sys.stderr)
+            elif why not in reasons:
+                reasons.append(why)
 
-        timings = benchmark.measure(
-            card, wanted, arguments.frames, arguments.rounds, arguments.device, refused, _progress
-        )
+        try:
+            timings = benchmark.measure(
+                card, wanted, arguments.frames, arguments.rounds, arguments.device, refused, _progress
+            )
+        except benchmark.NothingRunsError as error:  # the other models may
+            print("\n  ".join([f"seg-node benchmark: {error}", *reasons]), file=sys.stderr)
+            failed = True
+            continue
         rows = [timing.as_dict(card, timings[0]) for timing in timings]
         for row in rows:
             print(json.dumps(row) if arguments.json else _line(row), flush=True)
-    return 0
+    return int(failed)
 
 
 def _progress(done: int, total: int) -> None:

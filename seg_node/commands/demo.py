@@ -17,6 +17,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from seg_node import runtimes
     from seg_node.sources.arguments import add_source_arguments
 
     add_source_arguments(parser)
@@ -26,7 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="rdsnet_camvid",
         help="a shipped model's name or a folder with a card.yaml (default: rdsnet_camvid)",
     )
-    parser.add_argument("--runtime", default="auto", help="backend that runs it (default: the fastest installed)")
+    parser.add_argument(
+        "--runtime",
+        default="auto",
+        choices=["auto", *runtimes.names()],
+        help="backend that runs it (default: the fastest installed)",
+    )
     parser.add_argument("--out", type=Path, default=Path("demo_out"), metavar="DIR", help="(default: demo_out)")
 
 
@@ -38,9 +44,13 @@ def _seconds(text: str) -> float:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from seg_node import runtimes
     from seg_node.demo import session
     from seg_node.model_card import load_card
 
+    if arguments.runtime != "auto" and not runtimes.is_installed(arguments.runtime):
+        needed = runtimes.backend(arguments.runtime).REQUIRES
+        raise ImportError(f"--runtime {arguments.runtime} needs {needed}, which is not installed")
     plan = session.Plan(
         card=load_card(arguments.model),
         model=arguments.model,

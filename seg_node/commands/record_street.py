@@ -16,6 +16,8 @@ import argparse
 import math
 from pathlib import Path
 
+from seg_node.commands._arguments import WrongArguments
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from seg_node.sources.arguments import image_size
@@ -32,9 +34,14 @@ def add_codec(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compressed", action="store_true", help="CompressedImage on TOPIC/compressed instead of raw images"
     )
-    parser.add_argument(
-        "--codec", choices=["jpeg", "png"], default="jpeg", help="of --compressed; png loses nothing (default: jpeg)"
-    )
+    parser.add_argument("--codec", choices=["jpeg", "png"], help="of --compressed; png loses nothing (default: jpeg)")
+
+
+def codec_of(arguments: argparse.Namespace) -> str:
+    """Return the codec, "" for raw images."""
+    if arguments.codec and not arguments.compressed:
+        raise WrongArguments(f"--codec {arguments.codec}: is of --compressed, which is not given")
+    return (arguments.codec or "jpeg") if arguments.compressed else ""
 
 
 def positive(text: str) -> float:
@@ -48,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seg_node.replay.make_bag import record_street
     from seg_node.replay.progress import Bars
 
+    codec = codec_of(arguments)
     with Bars("images") as bars:
         made = record_street(
             arguments.out,
@@ -55,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.rate,
             arguments.size,
             arguments.seed,
-            arguments.codec if arguments.compressed else "",
+            codec,
             bars.add("recording"),
         )
     print(made)

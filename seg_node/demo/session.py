@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from seg_node.demo.processes import Child, child_environment, end
 from seg_node.demo.view import View
+from seg_node.evaluation.recording import check_place
 from seg_node.model_card import ModelCard
 from seg_node.sources import Source, open_source
 from seg_node.sources.arguments import source_words
@@ -48,11 +49,13 @@ class Plan(NamedTuple):
 def run(plan: Plan) -> int:
     """Run a demo; returns 0, 1 where something failed (it says what), or 130 where it was interrupted.
 
-    Raises ImportError where something is not installed, SourceError for a source that gives no frames.
+    Raises ImportError where something is not installed, SourceError for a source that gives no frames, FileExistsError
+    where files that are no demo's would be replaced.
     """
     for module, how in _NEEDED.items():
         if find_spec(module) is None:
             raise ImportError(f"the demo needs {how}")
+    check_place(plan.out, Path(plan.source) if plan.source and Path(plan.source).exists() else None)
     source = open_source(plan.source, plan.topic, plan.size)
     source.close()  # the camera opens it again, in its own process
     with View(_title(plan, source), plan.duration) as view:

@@ -25,6 +25,10 @@ _LONGEST = 20.0  # seconds of a turn
 _WARM_UP = 3  # inferences before those that count: another one has just had the processor
 
 
+class NothingRunsError(ValueError):
+    """A model of which no backend here can run a file."""
+
+
 class Way(NamedTuple):
     """A way to run a network."""
 
@@ -98,7 +102,8 @@ def measure(
 ) -> list[Timing]:
     """Time ``frames`` inferences of each way, in ``rounds`` turns, and compare their labels with the baseline's.
 
-    The first in the list is the baseline: ``BASELINE`` if it is there. Raises ValueError where nothing can be loaded.
+    The first in the list is the baseline: ``BASELINE`` if it is there. Raises NothingRunsError where none can be
+    loaded.
     """
     with ExitStack() as stack:
         timings = []
@@ -106,7 +111,7 @@ def measure(
             stack.enter_context(closing(timing.runtime))
             timings.append(timing)
         if not timings:
-            raise ValueError(f"model '{card.name}' runs in none of {', '.join(str(way) for way in wanted)} here")
+            raise NothingRunsError(f"model '{card.name}' runs in none of {', '.join(str(way) for way in wanted)} here")
         timings.sort(key=lambda timing: timing.way != BASELINE)  # stable
         compare(timings, street(card.size, card.channels), frames, rounds, progress)
     return timings

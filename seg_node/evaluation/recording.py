@@ -16,16 +16,36 @@ from seg_node.label_set import LabelSet
 
 _ROWS = 5
 _LABEL_FILES = "[0-9][0-9].png"
+_MARK = ".recorded-here"  # lies where a recording has begun: its files may be replaced
+
+
+def check_place(out: Path, source: Path | None = None) -> None:
+    """Raise FileExistsError where ``remove_old`` would remove what no recording left, or what is played."""
+    old = _old(out)
+    if old and not ((out / _MARK).exists() or _is_report(out / "latency.json")):
+        raise FileExistsError(f"{old[0]}: is there already, and is no demo's; choose another --out, or move it")
+    if source is not None and any(source.resolve() in (path.resolve(), path.resolve().parent) for path in old):
+        raise FileExistsError(f"{source}: is what is played, and would be written over; choose another --out")
 
 
 def remove_old(out: Path) -> None:
     """Make the folder, and remove the files that an earlier recording left in it; others stay."""
     (out / "label").mkdir(parents=True, exist_ok=True)
-    for path in [out / name for name in ("overlay.mp4", "sheet.png", "latency.json")]:
-        if path.exists():
-            path.unlink()
-    for path in (out / "label").glob(_LABEL_FILES):
+    for path in _old(out):
         path.unlink()
+    (out / _MARK).touch()
+
+
+def _old(out: Path) -> list[Path]:
+    files = [out / name for name in ("overlay.mp4", "sheet.png", "latency.json")]
+    return [path for path in files if path.exists()] + sorted((out / "label").glob(_LABEL_FILES))
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        return "latency_ms" in json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 class Drive(NamedTuple):

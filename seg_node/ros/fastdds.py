@@ -114,6 +114,16 @@ def write_profile(path: Path, segment: int) -> None:
         raise
 
 
+def was_written_here(path: Path) -> bool:
+    """Return whether a file is what ``write_profile`` writes, of whatever size. Raises OSError."""
+    text, segment = path.read_bytes(), LEAST
+    while segment <= MOST:
+        if text == _content(segment).encode():
+            return True
+        segment *= 2
+    return False
+
+
 def is_ours(path: str) -> bool:
     """Return whether a profile is one that a process of ours has chosen, not the user."""
     shipped = str(share_path("config/fastdds.xml"))

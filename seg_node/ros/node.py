@@ -56,6 +56,7 @@ class SegmentationNode(LifecycleNode):
         self._engine: Optional[Engine] = None
         self._engine_lock = threading.Lock()  # held while a batch is at work; a swap waits for it
         self._gate = threading.Lock()  # held while a swap waits: a busy worker would take the lock again at once
+        self._dressing = threading.Lock()  # held while what is set meets what runs: either may change meanwhile
         self._worker: Optional[Turns] = None
         self._painter: Optional[Behind] = None
         self._loader = Loader(self._swap, self._failed_to_load, self._say)
@@ -88,18 +89,20 @@ class SegmentationNode(LifecycleNode):
         return None
 
     def _change(self, settings: parameters.Settings, old: parameters.Settings) -> None:
-        self.settings = settings
-        self._condition.latency_budget = settings.latency_budget
-        for stream in self._streams:
-            stream.settings = settings
-            stream.outputs.set(settings)
-        engine, wanted = self._engine, _wanted(settings)
+        with self._dressing:
+            self.settings = settings
+            self._condition.latency_budget = settings.latency_budget
+            for stream in self._streams:
+                stream.settings = settings
+                stream.outputs.set(settings)
+            engine, wanted = self._engine, _wanted(settings)
+            if engine is not None:
+                self._dress(engine)
         if engine is None:
             if self._condition.state == "inactive" and wanted != _wanted(old):  # the one that was wanted did not load
                 self._condition.loading = wanted.model
                 self._loader.load(wanted)
             return
-        self._dress(engine)
         if wanted == engine.wanted:  # what runs, perhaps again: of what loads beside, nothing is wanted any more
             self._loader.cancel()
             self._condition.loading = ""
@@ -118,7 +121,7 @@ class SegmentationNode(LifecycleNode):
 
     def _swap(self, engine: Engine) -> None:
         """Take the new engine between two frames."""
-        with self._gate, self._engine_lock:
+        with self._gate, self._engine_lock, self._dressing:
             old = self._engine
             fits = self._condition.state in ("inactive", "active") and engine.wanted == _wanted(self.settings)
             if fits:
@@ -236,21 +239,22 @@ class SegmentationNode(LifecycleNode):
         return _SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._condition.state = "unconfigured"  # first: a model that has loaded meanwhile does not get in
         self._release()
-        self._condition.state, self._condition.broken = "unconfigured", ""
+        self._condition.broken = ""
         return _SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._pause()
-        self._release()
         self._condition.state = "finalized"
+        self._release()
         return _SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Get back to unconfigured, where a manager may try again."""
         self._pause()
-        self._release()
         self._condition.state = "unconfigured"
+        self._release()
         self._complain("a lifecycle transition failed from state '{}'".format(state.label))
         return _SUCCESS
 
@@ -392,6 +396,7 @@ class SegmentationNode(LifecycleNode):
         for stream in self._streams:
             report = stream.report()
             values = report.values + (list(stream.cloud.report().items()) if stream.cloud else [])
+            values.append(("diagnostics_period", "{:g}".format(self.settings.diagnostics_period)))
             array.status.append(self._status(stream.name or "segmentation", report.level, report.message, values))
         if self._jetson.available:
             array.status.append(self._status("jetson", OK, "", self._jetson.read()))

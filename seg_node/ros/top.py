@@ -106,7 +106,8 @@ def silence(board: Board, publishers: int) -> str:
         "  - the node runs: ros2 node list\n"
         "  - it has the same ROS_DOMAIN_ID: here it is {}\n"
         "  - discovery reaches its computer: here it is {}\n"
-        "  - its /diagnostics is not remapped to another topic"
+        "  - its /diagnostics is not remapped to another topic\n"
+        "  - its diagnostics_period is no longer than this has waited"
     ).format(publishers, setting("ROS_DOMAIN_ID") or "0", reach)
 
 

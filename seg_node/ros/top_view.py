@@ -62,7 +62,7 @@ class Status:
     @property
     def due(self) -> float:
         """When it counts as gone unless it is heard again."""
-        gaps = sorted(self._gaps) or [1.0]
+        gaps = sorted(self._gaps) or [_number(self.values.get("diagnostics_period", "")) or 1.0]
         return self._heard + _SILENT * max(gaps[len(gaps) // 2], 0.3)
 
     def json(self) -> Dict[str, Any]:

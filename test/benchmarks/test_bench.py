@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -213,9 +214,18 @@ def test_seg_node_benchmark_prints_a_row_a_way(exported: Path, capsys: pytest.Ca
     assert "onnx int8" in captured.err and "torch int8" in captured.err  # asked for by name: why they are missing
 
 
-def test_seg_node_benchmark_says_when_nothing_runs(exported: Path, capsys: pytest.CaptureFixture) -> None:
+def test_seg_node_benchmark_says_when_nothing_runs(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     assert commands.main(["benchmark", str(exported), "--runtime", "torch", "--precision", "int8"]) == 1
     assert "torch int8" in capsys.readouterr().err
+    # the reason is told, and the models after it are measured
+    words = ["--runtime", "onnx", "--frames", "2", "--rounds", "1", "--json"]
+    plain = shutil.copytree(exported, tmp_path / "plain")
+    (plain / load_card(plain).files["onnx"].path.name).unlink()
+    assert commands.main(["benchmark", str(plain), str(exported), *words]) == 1
+    captured = capsys.readouterr()
+    assert "small.onnx" in captured.err and json.loads(captured.out)["name"].endswith("onnx fp32")
 
 
 def test_what_was_measured_before_an_interruption_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

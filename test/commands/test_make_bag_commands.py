@@ -35,6 +35,8 @@ def test_record_street(tmp_path, capsys):
     }
     assert main(words) == 1  # it is there already
     assert "exists already" in capsys.readouterr().err
+    assert main([*words, "--codec", "png"]) == 2
+    assert "--codec png: is of --compressed" in capsys.readouterr().err
     with pytest.raises(SystemExit) as stopped:
         main(["record-street", str(path), "--seconds", "0"])
     assert stopped.value.code == 2

@@ -10,7 +10,7 @@ import pytest
 from seg_node.evaluation.background import Background
 from seg_node.evaluation.contact_sheet import Row, draw_sheet
 from seg_node.evaluation.moments import Moments, Pairing
-from seg_node.evaluation.recording import Drive, remove_old, write_recording
+from seg_node.evaluation.recording import Drive, check_place, remove_old, write_recording
 from seg_node.evaluation.tally import CAUSES, Tally
 from seg_node.evaluation.video_writer import VideoWriter, fit
 from seg_node.label_set import load_label_set
@@ -211,6 +211,8 @@ def test_files_of_a_drive_and_old_ones_removed(tmp_path):
     (tmp_path / "label").mkdir()
     for name in ("label/07.png", "sheet.png", "mine.txt", "label/mine.png"):
         (tmp_path / name).write_text("old")
+    with pytest.raises(FileExistsError, match=r"sheet\.png: is there already"):
+        check_place(tmp_path)
     remove_old(tmp_path)
     assert not (tmp_path / "label/07.png").exists() and not (tmp_path / "sheet.png").exists()
 

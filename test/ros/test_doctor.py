@@ -1,9 +1,11 @@
 """Every check on made-up files: a machine where all is well, and what is said where one thing is not."""
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -114,6 +116,18 @@ def test_a_profile_in_the_working_folder_counts(here, tmp_path):
     write_profile(tmp_path / "start" / "DEFAULT_FASTRTPS_PROFILES.xml", 32 * MB)
     assert only(transport.check_profile(here())).level == OK
     assert only(transport.check_profile(here({"ROS_DISTRO": "kilted"}))).level == ERROR
+
+
+def test_a_middleware_that_is_not_installed(here, monkeypatch):
+    pytest.importorskip("rclpy")
+    environ = {**os.environ, "RMW_IMPLEMENTATION": "rmw_nobody_cpp"}
+    found = only(transport.check_middleware(here(environ, root="/")))
+    assert found.level == ERROR and "rmw_nobody_cpp, which does not load here" in found.says
+    assert found.type[0] == "unset RMW_IMPLEMENTATION"
+    words = [sys.executable, "-m", "seg_node.ros.doctor", "--json"]
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=120)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1 and len(told) > 5 and told[0]["check"] == "middleware"
 
 
 def test_another_middleware_has_no_profile(here):
@@ -370,6 +384,12 @@ def test_a_profile_to_write(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert main(["--write-profile", str(tmp_path / "file" / "x.xml")]) == 1
     assert "name another place" in capsys.readouterr().err
+    assert main(["--write-profile", str(path)]) == 0  # one of ours is replaced, the user's own is not
+    path.write_text("<dds>mine</dds>")
+    assert main(["--write-profile", str(path)]) == 1 and path.read_text() == "<dds>mine</dds>"
+    assert "is a profile of your own" in capsys.readouterr().err
+    assert main(["--image", "4320x7680", "--cameras", "8", "--write-profile", str(tmp_path / "big.xml")]) == 1
+    assert "do not fit" in capsys.readouterr().err and not (tmp_path / "big.xml").exists()
 
 
 @pytest.mark.parametrize("words", [["--image", "large"], ["--cameras", "0"], ["--listen", "-1"], ["--listen", "nan"]])

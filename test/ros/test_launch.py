@@ -304,22 +304,28 @@ def test_a_driver_that_is_not_installed_is_named(start, prefix):
 
 
 @pytest.mark.parametrize(
-    ("installed", "params", "runtime", "expected"),
+    ("installed", "file", "runtime", "expected"),
     [
-        (True, "", "", "config/jetson.yaml"),
-        (False, "", "", ""),
-        (True, "mine.yaml", "", "mine.yaml"),
-        (True, "", "onnx", ""),
+        (True, "", "", ("config/jetson.yaml", "", "")),
+        (False, "", "", ("", "", "")),
+        (True, "", "onnx", ("", "onnx", "")),
+        (True, "{runtime: auto, precision: auto}", "", ("mine.yaml", "tensorrt", "fp16")),  # as seg_node.yaml has them
+        (True, "{overlay_alpha: 0.5, precision: fp32}", "", ("mine.yaml", "tensorrt", "fp32")),
+        (True, "{runtime: onnx}", "", ("mine.yaml", "", "")),
+        (False, "{runtime: auto}", "", ("mine.yaml", "", "")),
     ],
 )
 def test_jetson_takes_tensorrt_where_it_is_and_nothing_else_is_asked_for(
-    monkeypatch, at_home, installed, params, runtime, expected
+    monkeypatch, at_home, tmp_path, installed, file, runtime, expected
 ):
     jetson = module("jetson.launch.py")
     monkeypatch.setattr(jetson.runtimes, "names", lambda: ["onnx", "tensorrt"])
     monkeypatch.setattr(jetson.runtimes, "is_installed", lambda name: installed)
-    assert jetson._params({"params": params, "runtime": runtime}).endswith(expected)
-    assert bool(jetson._params({"params": params, "runtime": runtime})) == bool(expected)
+    params = tmp_path / "mine.yaml"
+    params.write_text(f"/**:\n  ros__parameters: {file}\n")
+    given = jetson._with_tensorrt({"params": str(params) if file else "", "runtime": runtime, "precision": ""})
+    assert given["params"].endswith(expected[0]) and bool(given["params"]) == bool(expected[0])
+    assert (given["runtime"], given["precision"]) == expected[1:]
 
 
 def test_several_cameras_get_labels_of_their_own(client, start, node):

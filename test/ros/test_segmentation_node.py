@@ -31,6 +31,7 @@ from seg_node.ros.stream import Arrival  # noqa: E402
 
 OK, WARN, ERROR, STALE = 0, 1, 2, 3
 KEYS = {
+    "diagnostics_period",
     "model",
     "runtime",
     "device",

@@ -216,6 +216,14 @@ def test_silent_nodes_are_gone_then_removed(period):
     assert heard.text() == "" and heard.board.nodes() == {}
 
 
+def test_a_node_that_speaks_seldom_says_so():
+    heard = Heard().hear(status("n: c", diagnostics_period="16"))
+    heard.clock.now += 40
+    assert "GONE" not in heard.text()
+    heard.clock.now += 10
+    assert "GONE" in heard.text()
+
+
 def test_json_of_a_status():
     heard = Heard().hear(status("r/seg_node: front", WARN, "slow", infer_p95_ms="nan", model="7"))
     (one,) = heard.board.news()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Iterator, List, Optional, Tuple
 
 from seg_node.ros.doctor import ERROR, OK, WARNING, Finding, Machine, machine, mb, network, software, transport
-from seg_node.ros.fastdds import segment_for, write_profile
+from seg_node.ros.fastdds import segment_for, was_written_here, write_profile
 
 _COLOURS = {OK: "32", WARNING: "33", ERROR: "31"}
 _PARTS = (transport, network, machine, software)
@@ -95,11 +95,13 @@ def main(words: Optional[List[str]] = None) -> int:
     parser = argparse.ArgumentParser("seg-node doctor", description=(__doc__ or "").splitlines()[0])
     add_arguments(parser)
     options = parser.parse_args(words)
-    if not options.no_topics:
-        with contextlib.suppress(ImportError):  # check_ros says so
-            importlib.import_module("rclpy")  # before anything is printed: the wheels' rclpy starts Python anew
     given = Machine(options.root, dict(os.environ), os.getcwd(), options.image, options.cameras, options.model)
     try:
+        if not options.no_topics:
+            options.no_topics = bool(transport.why_no_middleware(given))  # importing rclpy would end this process
+        if not options.no_topics:
+            with contextlib.suppress(ImportError):  # check_ros says so
+                importlib.import_module("rclpy")  # before anything is printed: the wheels' rclpy starts Python anew
         if options.write_profile:
             return _write(options.write_profile, given)
         return _show(examine(given, None if options.no_topics else options.listen), options.json)
@@ -123,7 +125,17 @@ def _show(findings: Iterator[Finding], as_json: bool) -> int:
 
 def _write(path: Path, given: Machine) -> int:
     segment = segment_for(given.frame)
+    if given.frame > segment:
+        print(
+            "seg-node doctor: {} a frame do not fit into {} of shared memory, the most that is of use: "
+            "start fewer cameras in a process (--cameras)".format(mb(given.frame), mb(segment)),
+            file=sys.stderr,
+        )
+        return 1
     try:
+        if path.exists() and not was_written_here(path):
+            print("seg-node doctor: {}: is a profile of your own; name another place".format(path), file=sys.stderr)
+            return 1
         write_profile(path, segment)
     except OSError as error:
         print("seg-node doctor: {}: cannot be written ({}): name another place".format(path, error), file=sys.stderr)

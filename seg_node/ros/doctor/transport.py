@@ -1,7 +1,10 @@
 """How images get from one process to another on this machine: Fast DDS, its profile, its shared memory."""
 
+import importlib.util
 import os
 import shutil
+import subprocess
+import sys
 from typing import List, Optional, Tuple
 
 from seg_node.ros.doctor import ERROR, OK, WARNING, Finding, Machine, is_newer_fast_dds, mb
@@ -11,8 +14,27 @@ from seg_node.ros.transport import PROCESSES, PROFILE_FILES, PROFILE_VARIABLES, 
 _FAST_DDS = "rmw_fastrtps_cpp"
 
 
+def why_no_middleware(machine: Machine) -> str:
+    """Return what ROS says of a middleware that was chosen and does not load here, "" where all is well."""
+    chosen = machine.environ.get("RMW_IMPLEMENTATION")
+    if not chosen or machine.root != "/" or importlib.util.find_spec("rclpy") is None:
+        return ""
+    # in a process of its own: it ends the one that it is in
+    words = [sys.executable, "-c", "import rclpy"]
+    done = subprocess.run(words, env=machine.environ, stderr=subprocess.PIPE, check=False)
+    if not done.returncode:
+        return ""
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "exit code {}".format(done.returncode)
+
+
 def check_middleware(machine: Machine) -> List[Finding]:
     name = machine.environ.get("RMW_IMPLEMENTATION") or _FAST_DDS
+    why = why_no_middleware(machine)
+    if why:
+        package = "ros-{}-{}".format(machine.environ.get("ROS_DISTRO") or "$ROS_DISTRO", name.replace("_", "-"))
+        says = "RMW_IMPLEMENTATION names {}, which does not load here; no node starts: {}".format(name, why)
+        return [Finding("middleware", ERROR, says, ("unset RMW_IMPLEMENTATION", "sudo apt install " + package))]
     if "fastrtps" in name:
         return [Finding("middleware", OK, name)]
     return [
