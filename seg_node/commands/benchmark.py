@@ -46,7 +46,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(machine())
     for model in arguments.models or model_card.names():
         card = model_card.load_card(model)
-
         reasons: list[str] = []
 
         def refused(way: benchmark.Way, why: str, reasons: list[str] = reasons) -> None:

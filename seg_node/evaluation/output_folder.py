@@ -11,8 +11,6 @@ import cv2
 import numpy as np
 
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 90]
-
-
 _WRITTEN = ".written"  # names what a command wrote into its folder: the rest is somebody's and stays
 
 
@@ -33,6 +31,8 @@ def output_folder(out: Path, mark: str, reads: Iterable[Path] = ()) -> Iterator[
     unfinished, old = out.with_name(f".{out.name}.unfinished"), out.with_name(f".{out.name}.old")
     if old.exists() and not out.exists():
         os.replace(old, out)  # a run was killed between the two renames below
+    elif out.is_dir():
+        _bring_back(old, out)  # or right after them
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / mark).is_file())):
         raise ValueError(f"{out}: is there already and holds no {mark}; choose another folder, or empty it")
     shutil.rmtree(unfinished, ignore_errors=True)
