@@ -107,7 +107,7 @@ def silence(board: Board, publishers: int) -> str:
         "  - it has the same ROS_DOMAIN_ID: here it is {}\n"
         "  - discovery reaches its computer: here it is {}\n"
         "  - its /diagnostics is not remapped to another topic\n"
-        "  - its diagnostics_period is no longer than this has waited"
+        "  - its diagnostics_period is shorter than this has waited"
     ).format(publishers, setting("ROS_DOMAIN_ID") or "0", reach)
 
 

@@ -118,7 +118,7 @@ def test_a_profile_in_the_working_folder_counts(here, tmp_path):
     assert only(transport.check_profile(here({"ROS_DISTRO": "kilted"}))).level == ERROR
 
 
-def test_a_middleware_that_is_not_installed(here, monkeypatch):
+def test_a_middleware_that_is_not_installed(here):
     pytest.importorskip("rclpy")
     environ = {**os.environ, "RMW_IMPLEMENTATION": "rmw_nobody_cpp"}
     found = only(transport.check_middleware(here(environ, root="/")))
