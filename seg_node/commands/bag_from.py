@@ -2,7 +2,8 @@
 
 OUT is a file that ends in .mcap, or a folder. Where a folder NAMEannot with labels lies beside the folder NAME (as in
 CamVid; files of the same names, or PNGs of the same stems), they become a topic ground_truth beside the images, mono8,
-class ids of label set camvid11, 255 unlabelled. Ctrl-C ends the bag early.
+class ids of label set camvid11, 255 unlabelled. Ends with 1 where labels are there and none fits. Ctrl-C ends the bag
+early.
 
 examples:
   seg-node bag-from drive.mp4 drive.mcap --compressed

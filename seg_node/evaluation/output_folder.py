@@ -28,11 +28,8 @@ def output_folder(out: Path, mark: str, reads: Iterable[Path] = ()) -> Iterator[
             raise ValueError(
                 f"{path}: would be replaced, since it lies in {out}; choose another folder for the results"
             )
-    unfinished, old = out.with_name(f".{out.name}.unfinished"), out.with_name(f".{out.name}.old")
-    if old.exists() and not out.exists():
-        os.replace(old, out)  # a run was killed between the two renames below
-    elif out.is_dir():
-        _bring_back(old, out)  # or right after them
+    unfinished = out.with_name(f".{out.name}.unfinished")
+    _recover(out)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / mark).is_file())):
         raise ValueError(f"{out}: is there already and holds no {mark}; choose another folder, or empty it")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -42,6 +39,15 @@ def output_folder(out: Path, mark: str, reads: Iterable[Path] = ()) -> Iterator[
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+    put_in_place(unfinished, out)
+
+
+def put_in_place(unfinished: Path, out: Path) -> None:
+    """Make a folder of results ``out``: what was written there before goes, and what somebody laid beside it stays.
+
+    A kill at any moment leaves the old results or the new ones, once it is called again.
+    """
+    old = _recover(out)
     written = sorted(path.name for path in unfinished.iterdir())
     (unfinished / _WRITTEN).write_text(json.dumps(written) + "\n", encoding="utf-8")
     shutil.rmtree(old, ignore_errors=True)
@@ -50,6 +56,16 @@ def output_folder(out: Path, mark: str, reads: Iterable[Path] = ()) -> Iterator[
     os.replace(unfinished, out)
     _bring_back(old, out)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _recover(out: Path) -> Path:
+    """Mend what a kill while a folder was put in place has left; return where that lays the old one aside."""
+    old = out.with_name(f".{out.name}.old")
+    if old.exists() and not out.exists():
+        os.replace(old, out)  # killed between the two renames
+    elif out.is_dir():
+        _bring_back(old, out)  # or right after them
+    return old
 
 
 def _bring_back(old: Path, out: Path) -> None:

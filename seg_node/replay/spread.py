@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import seg_node
+from seg_node.evaluation.output_folder import put_in_place
 from seg_node.replay import bag_names as names
 from seg_node.replay import results_folder
 
@@ -204,8 +205,7 @@ def _attempt(folder: Path) -> Iterator[Path]:
     work.mkdir(parents=True)
     try:
         yield work
-        shutil.rmtree(folder, ignore_errors=True)
-        work.rename(folder)
+        put_in_place(work, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

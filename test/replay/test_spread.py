@@ -215,6 +215,11 @@ def test_results_are_carried_where_the_folder_is_out_of_sight(bags, tmp_path):
     (tmp_path / "mark").touch()
     assert spread._replay(replay_one, bags[0], str(folder), str(tmp_path / "mark"), known) is None
     assert bag_names.is_finished(folder, known) and not list(folder.parent.glob(".*"))
+    (folder / "notes.txt").write_text("mine")
+    (folder / "worst" / "1.jpg").unlink()
+    assert spread._replay(replay_one, bags[0], str(folder), str(tmp_path / "mark"), known) is None
+    assert (folder / "notes.txt").read_text() == "mine"  # what a user laid beside the results outlives the next ones
+    assert (folder / "worst" / "1.jpg").exists() and not list(folder.parent.glob(".*"))
     with pytest.raises(FileNotFoundError, match="every worker sees them"):
         spread._replay(replay_one, str(tmp_path / "nowhere"), str(folder), str(tmp_path / "mark"), known)
     assert bag_names.is_finished(folder, known)  # a failed attempt leaves what was there
