@@ -39,7 +39,7 @@ class Measure:
         score = self._score(result.picture.truth, labels)
         against = self._compare(result, labels)
         agreement = self._consistency.add(result.picture.frame, result.labels)
-        counts = np.bincount(result.labels.ravel(), minlength=256)[: self.labels.class_count]
+        counts = cv2.calcHist([result.labels], [0], None, [256], [0, 256]).ravel()[: self.labels.class_count]
         self.moments.append(
             {
                 "index": result.picture.index,
