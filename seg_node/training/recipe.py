@@ -148,6 +148,9 @@ class Reported:
     miou: float | None = None
     top1: float | None = None
     top5: float | None = None
+    pixel_accuracy: float | None = None
+    class_accuracy: float | None = None
+    frequency_weighted_iou: float | None = None
     gt_scale: int = 1  # the ground truth was subsampled by this for the score
     void: str = "ignored"  # pixels whose ground truth is void: ignored or counted
 
