@@ -1,6 +1,7 @@
 """A loaded model, and the thread that loads another beside it. Imports no ROS."""
 
 import threading
+import traceback
 from typing import Callable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -95,7 +96,10 @@ class Loader:
                 if wanted is None:
                     self._thread = None
                     return
-            self._load(wanted)
+            try:
+                self._load(wanted)
+            except Exception:  # of who was told: the next one is loaded all the same
+                traceback.print_exc()
 
     def _load(self, wanted: Wanted) -> None:
         engine: Optional[Engine] = None

@@ -14,7 +14,6 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
@@ -50,7 +49,6 @@ class SegmentationNode(LifecycleNode):
     def __init__(self) -> None:
         """Raises parameters.ParameterError."""
         super().__init__("seg_node")
-        _answer_all(self._service_change_state)
         self._streams: List[Stream] = []
         self._condition = Condition()
         self._engine: Optional[Engine] = None
@@ -59,7 +57,8 @@ class SegmentationNode(LifecycleNode):
         self._dressing = threading.Lock()  # held while what is set meets what runs: either may change meanwhile
         self._worker: Optional[Turns] = None
         self._painter: Optional[Behind] = None
-        self._loader = Loader(self._swap, self._failed_to_load, self._say)
+        self._loader = self._new_loader()
+        self._stuck: List[Loader] = []
         self.settings = parameters.declare(self, self._refuse, self._change)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._names = LabelNames(self)
@@ -68,6 +67,19 @@ class SegmentationNode(LifecycleNode):
         self._condition.latency_budget = self.settings.latency_budget
         for name in self.settings.cameras or ("",):
             self._streams.append(Stream(self, name, self.settings, self._condition))
+        for service in self.services:
+            service.callback = functools.partial(self._answer, service.callback)
+
+    def _answer(self, callback: Callable[[Any, Any], Any], request: Any, response: Any) -> Any:
+        """Answer a service's request. What is wrong with it, as an id of no transition or a type of no parameter, rclpy
+        raises in the executor, which would end the node.
+        """
+        try:
+            return callback(request, response)
+        except Exception as error:
+            text = "a request cannot be answered: {}".format(plain(error))
+            self.get_logger().warning(text, throttle_duration_sec=_THROTTLE)
+            return response  # which says, untouched, that nothing was done
 
     # Parameters, in the executor's thread
 
@@ -76,7 +88,7 @@ class SegmentationNode(LifecycleNode):
         engine = self._engine
         try:
             label_set = load_label_set(load_card(values["model"]).label_set) if "model" in values else None
-        except (OSError, ValueError) as error:
+        except Exception as error:  # a stranger's card
             return "model: {}".format(plain(error))
         runtime = values.get("runtime", "auto")
         if runtime != "auto" and not runtimes.is_installed(runtime):
@@ -119,22 +131,34 @@ class SegmentationNode(LifecycleNode):
 
     # Models, in the loader's thread
 
+    def _new_loader(self) -> Loader:
+        return Loader(self._swap, self._failed_to_load, self._say)
+
     def _swap(self, engine: Engine) -> None:
         """Take the new engine between two frames."""
-        with self._gate, self._engine_lock, self._dressing:
+        gate, lock = self._gate, self._engine_lock
+        with gate, lock, self._dressing:
             old = self._engine
-            fits = self._condition.state in ("inactive", "active") and engine.wanted == _wanted(self.settings)
+            late = lock is not self._engine_lock  # a hung inference had this one, and was given up meanwhile
+            wanted = self._condition.state in ("inactive", "active") and engine.wanted == _wanted(self.settings)
+            fits = wanted and not late
             if fits:
                 self._condition.loading = ""
                 self._install(engine)
         if not fits:  # cleaned up, or something else is wanted by now
-            engine.close()
+            self._close(engine)
         elif old is not None:
-            old.close()
+            self._close(old)
             trim_malloc()
             self.get_logger().info("{} has taken over from {}".format(_title(engine), _title(old)))
         elif self.settings.autostart and self.executor is not None:  # what a broken model kept it from at start
             self.executor.create_task(self._activate_late)
+
+    def _close(self, engine: Engine) -> None:
+        try:
+            engine.close()
+        except Exception as error:  # a device that has failed does not free anything, either
+            self.get_logger().warning("cannot close {}: {}".format(_title(engine), plain(error)))
 
     def _activate_late(self) -> None:
         """Activate, unless somebody has done so, or has cleaned up, meanwhile."""
@@ -206,10 +230,16 @@ class SegmentationNode(LifecycleNode):
         self._condition.about.update(model=wanted.model, runtime=wanted.runtime, device=wanted.device)
         self.get_logger().info("loading model '{}'".format(wanted.model))
         try:
-            self._install(Engine(wanted, self._say))
+            engine = Engine(wanted, self._say)
         except Exception as error:  # whatever a vendor library raises: the node stays up and says so
             self._break(wanted, error)
-        return self._engine is not None
+            return self._engine is not None
+        with self._gate, self._engine_lock, self._dressing:
+            old = self._engine  # of the loader, which may have been asked for it, too
+            self._install(engine)
+        if old is not None:
+            self._close(old)
+        return True
 
     def _break(self, wanted: Wanted, error: Exception) -> None:
         self._condition.broken = "cannot load model '{}': {}".format(wanted.model, plain(error))
@@ -279,6 +309,12 @@ class SegmentationNode(LifecycleNode):
             self._streams[slot].health.dropped("stopped")
         return ended
 
+    def hush(self, patience: float) -> bool:
+        """Listen to nothing any more; returns whether the clouds at hand ended within ``patience`` seconds."""
+        limit = time.monotonic() + patience
+        ended = [stream.hush(max(0.05, limit - time.monotonic())) for stream in self._streams]
+        return all(ended)
+
     def close(self) -> None:
         """Free what is left and the node itself; nothing of it may be running any more."""
         self._release()
@@ -287,7 +323,7 @@ class SegmentationNode(LifecycleNode):
 
     def busy(self) -> bool:
         """Return whether a model is being loaded beside."""
-        return self._loader.busy
+        return any(loader.busy for loader in (self._loader, *self._stuck))
 
     def _pause(self) -> bool:
         """Stop listening and working; returns whether the last inference ended (a device may hang)."""
@@ -297,6 +333,9 @@ class SegmentationNode(LifecycleNode):
         if not ended:
             self._engine = None  # better leaked than freed under a running inference
             self._engine_lock, self._gate = threading.Lock(), threading.Lock()  # the hung worker keeps the old ones
+            self._loader.cancel()
+            self._stuck.append(self._loader)  # it may wait for them
+            self._loader = self._new_loader()
             self._complain("an inference, or its pictures, has not ended after {:g} s".format(_HUNG))
         return ended
 
@@ -306,7 +345,7 @@ class SegmentationNode(LifecycleNode):
         with self._engine_lock:
             engine, self._engine = self._engine, None
         if engine is not None:
-            engine.close()
+            self._close(engine)
 
     # Frames, in the worker's thread
 
@@ -333,8 +372,9 @@ class SegmentationNode(LifecycleNode):
                 settle = painter.settle if painter is not None else None
                 results = engine.segmenter.segment_many([frame for _, _, frame, _ in frames], settle)
             except Exception as error:  # one frame is no reason to stop
-                for stream, _, _, _ in frames:
-                    self._failed(stream, "inference_failed", error)
+                if self._engine is engine:  # or it was given up, and counted, before it failed
+                    for stream, _, _, _ in frames:
+                        self._failed(stream, "inference_failed", error)
                 return
             if self._engine is not engine:  # it hung and was given up; others may be at work by now
                 return
@@ -414,20 +454,6 @@ class SegmentationNode(LifecycleNode):
     def _complain(self, text: str) -> None:
         for stream in self._streams:
             stream.health.error(text)
-
-
-def _answer_all(service: Any) -> None:
-    """Let a lifecycle service say no to a transition's id that is not possible now: rclpy's raises in the executor."""
-    change = service.callback
-
-    def answer(request: Any, response: Any) -> Any:
-        try:
-            return change(request, response)
-        except _rclpy.RCLError:
-            response.success = False
-            return response
-
-    service.callback = answer
 
 
 def _wanted(settings: parameters.Settings) -> Wanted:

@@ -11,6 +11,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from seg_node.ros.ended import Ended
 from seg_node.ros.node import SegmentationNode, plain
 from seg_node.ros.parameters import ParameterError
 
@@ -18,7 +19,7 @@ _PATIENCE = 0.4  # seconds that a thread gets to end before the process ends wit
 _THROTTLE = 5.0  # seconds between two log lines
 
 
-def run(args: Optional[List[str]], ended: threading.Event) -> int:
+def run(args: Optional[List[str]], ended: Ended) -> int:
     """Run the node until ``ended`` is set. Returns 0, 1 after an internal error, 2 for wrong parameters."""
     if ended.is_set():
         return 0
@@ -42,7 +43,7 @@ def run(args: Optional[List[str]], ended: threading.Event) -> int:
     return _end(node, spinning, failed)
 
 
-def _spin(node: SegmentationNode, executor: SingleThreadedExecutor, ended: threading.Event, failed: List[str]) -> None:
+def _spin(node: SegmentationNode, executor: SingleThreadedExecutor, ended: Ended, failed: List[str]) -> None:
     try:
         node.start()
         executor.spin()
@@ -65,6 +66,8 @@ def _end(node: SegmentationNode, spinning: threading.Thread, failed: List[str]) 
     stopped = node.stop(_PATIENCE)
     rclpy.shutdown(uninstall_handlers=False)  # wakes the executor
     spinning.join(_PATIENCE)
+    if not spinning.is_alive():  # what clouds want to be destroyed is its own while it runs
+        stopped = node.hush(_PATIENCE) and stopped
     if not stopped or spinning.is_alive() or node.busy():  # an inference hangs or a model loads: Python would wait
         sys.stdout.flush()
         sys.stderr.flush()

@@ -55,7 +55,8 @@ class Receiver:
     def stop(self, patience: float) -> bool:
         """Take no more; returns whether the thread ended within so many seconds."""
         self._running = False
-        self._awake.trigger()
+        with contextlib.suppress(_rclpy.InvalidHandle):  # the thread has ended by itself
+            self._awake.trigger()
         self._thread.join(patience)
         return not self._thread.is_alive()
 

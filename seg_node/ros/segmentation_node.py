@@ -8,8 +8,9 @@ Imports no ROS before it minds signals: on a Jetson that takes seconds, and Ctrl
 import os
 import signal
 import sys
-import threading
 from typing import List, Optional
+
+from seg_node.ros.ended import Ended
 
 # bytes of label, confidence, overlay and colour of a 1080p camera; diagnostics say where a camera's images want more
 _FRAME = 8 * 1920 * 1080
@@ -17,7 +18,7 @@ _FRAME = 8 * 1920 * 1080
 
 def main(args: Optional[List[str]] = None) -> int:
     """Run the node until SIGINT or SIGTERM. Returns 0, 1 after an internal error, 2 for wrong parameters."""
-    ended = threading.Event()
+    ended = Ended()
     for number in (signal.SIGINT, signal.SIGTERM):  # ours alone: launch may send SIGINT twice
         signal.signal(number, lambda *_: ended.set())
     # before OpenCV is imported: as messages.MOST_PIXELS, for the formats that are not looked into there

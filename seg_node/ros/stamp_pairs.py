@@ -68,7 +68,8 @@ class StampPairs:
         return settled
 
     def _nearest(self, stamp: int) -> Optional[Tuple[int, Any]]:
-        return min(self._depths, key=lambda depth: abs(depth[0] - stamp)) if self._depths else None
+        """Of several the last that came: a driver that leaves its stamps at 0 would else keep to its first depth."""
+        return min(reversed(self._depths), key=lambda depth: abs(depth[0] - stamp)) if self._depths else None
 
     def _why_lost(self, stamp: int) -> str:
         nearest = self._nearest(stamp)

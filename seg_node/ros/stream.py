@@ -95,14 +95,13 @@ class Stream:
         if self.cloud is not None:
             self.cloud.start()
 
-    def hush(self) -> None:
-        """Take no more images."""
+    def hush(self, patience: float = _PATIENCE) -> bool:
+        """Take no more images, and make no more clouds; returns whether that ended within so many seconds."""
         self._unsubscribe()
         if self._infos is not None:
             self._node.destroy_subscription(self._infos)
         self._infos = self._info = None
-        if self.cloud is not None:
-            self.cloud.stop(_PATIENCE)
+        return self.cloud is None or self.cloud.stop(patience)
 
     def _subscribe(self) -> None:
         qos = QoSProfile(depth=self.settings.qos_input_depth, reliability=self._reliability)

@@ -24,6 +24,8 @@ from seg_node.ros.transport import prepare_transport
 
 ROOT = Path(__file__).resolve().parents[2]
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
+_NODE = ["-m", "seg_node.ros.segmentation_node"]
+_MAIN = "\nimport sys; from seg_node.ros.segmentation_node import main; sys.exit(main(sys.argv))"
 SIZE = (24, 32)  # of the fake network, (height, width)
 
 
@@ -83,7 +85,8 @@ class NodeProcess:
 
     count = 0
 
-    def __init__(self, model, *arguments, runtime="fake", remaps=()):
+    def __init__(self, model, *arguments, runtime="fake", remaps=(), before=""):
+        """``before``: Python that is run in its process first."""
         NodeProcess.count += 1
         self.namespace = f"/t{os.getpid()}_{NodeProcess.count}"
         self.name = self.namespace + "/seg_node"
@@ -100,7 +103,7 @@ class NodeProcess:
         words += [word for argument in arguments for word in ("-p", argument)]
         words += [word for remap in remaps for word in ("-r", remap)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "seg_node.ros.segmentation_node", "--ros-args", *words],
+            [sys.executable, *(["-c", before + _MAIN] if before else _NODE), "--ros-args", *words],
             env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -14,7 +14,7 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed here", exc_type=ImportError)
 
-from harness import RELIABLE, NodeProcess, environment, image_message, until  # noqa: E402
+from harness import RELIABLE, NodeProcess, environment, image_message, until, write_card  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField  # noqa: E402
 
@@ -518,3 +518,27 @@ def test_it_ends_while_clouds_are_being_made(client):
         code, printed, seconds = node.end(number)
         assert "Traceback" not in printed and seconds < 3, printed
         assert code == 0, printed
+
+
+@pytest.mark.parametrize("again", range(3))
+def test_the_node_ends_while_clouds_of_large_images_are_made(client, tmp_path, again):
+    """A thread that Python ends within OpenCV takes the process down with it, every other time."""
+    node = NodeProcess(write_card(tmp_path), "cloud:=depth")
+    rig = Rig(client, node).listen(info=False)
+    rig.infos.publish(info_message(width=1280, height=720))
+    image, metres = np.zeros((720, 1280, 3), np.uint8), np.full((720, 1280), 2.0, "<f4").tobytes()
+
+    def send_pair():
+        stamp = rig.next()
+        depth = Image(height=720, width=1280, encoding="32FC1", step=4 * 1280, data=array("B", metres))
+        depth.header.stamp.sec, depth.header.stamp.nanosec = stamp
+        rig.depths.publish(depth)
+        rig.images.publish(image_message(image, stamp=stamp, frame_id="optical"))
+
+    until(lambda: send_pair() or time.sleep(0.05) or len(rig.clouds) > 7, seconds=60.0)
+    for number in range(12):
+        if number == 8:
+            node.process.send_signal(signal.SIGINT)
+        send_pair()
+    code, printed, seconds = node.end()
+    assert code == 0 and "terminate called" not in printed and seconds < 3, printed
