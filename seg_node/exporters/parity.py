@@ -91,7 +91,7 @@ def gate(
     )
     if not verdict.passed:
         worst = np.argsort(equal)[:_PICTURED]
-        draw(picture, runtime.card, golden.images[worst], ours[worst], theirs[worst])
+        draw(picture, reference.card, golden.images[worst], ours[worst], theirs[worst])
     return verdict
 
 

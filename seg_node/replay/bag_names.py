@@ -48,7 +48,7 @@ def _matches(pattern: str) -> list[str]:
 
 def folder_names(bags: Sequence[str]) -> dict[str, str]:
     """Return a folder's name for each bag: its own; where several have the same, with a part of their path's hash."""
-    own = {bag: _own_name(bag) for bag in bags}
+    own = {bag: own_name(bag) for bag in bags}
     often = Counter(own.values())
     return {
         bag: name if often[name] == 1 else f"{name}-{hashlib.sha256(_place(bag).encode()).hexdigest()[:8]}"
@@ -56,7 +56,8 @@ def folder_names(bags: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _own_name(bag: str) -> str:
+def own_name(bag: str) -> str:
+    """Return a bag's name without its folder, and without a file's suffix."""
     name = bag.rstrip("/").rpartition("/")[2] if "://" in bag else Path(bag).resolve().name
     stem, suffix = os.path.splitext(name)
     return stem if suffix in BAGS else name

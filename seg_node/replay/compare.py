@@ -5,9 +5,9 @@ Frames belong together by bag and stamp. Scores of frames are mIoU where there i
 
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from seg_node.replay import bag_names
 from seg_node.replay.report import ReportError
 
 _TOTALS = ("miou", "pixel_accuracy", "class_accuracy", "frequency_weighted_iou")
@@ -78,7 +78,7 @@ def _by_key(report: Mapping[str, Any], named: bool) -> dict[tuple[str, int, int]
 
     Without ``named``, a report of one bag is compared with another of one bag, which may have been renamed.
     """
-    own = Path(report["bag"]["title"]).stem if named else ""
+    own = bag_names.own_name(report["bag"]["title"]) if named else ""
     seen: Counter[tuple[str, int]] = Counter()
     found = {}
     for moment in report["moments"]:

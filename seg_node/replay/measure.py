@@ -11,6 +11,7 @@ import numpy as np
 from seg_node.evaluation.confusion import Confusion, Scores
 from seg_node.label_set import LabelSet
 from seg_node.pipeline.segmenter import Segmenter
+from seg_node.replay.drive import Picture
 from seg_node.replay.motion import Consistency
 from seg_node.replay.offline import Result
 
@@ -32,7 +33,7 @@ class Measure:
         self._against = against
         self._against_ids = against.label_set.to(labels) if against else None
         self._consistency = Consistency()
-        self._start: tuple[int, int] | None = None  # stamp, logged
+        self._elapsed = Elapsed()
 
     def see(self, result: Result) -> None:
         labels = cv2.LUT(result.labels, self._own)
@@ -44,7 +45,7 @@ class Measure:
             {
                 "index": result.picture.index,
                 "stamp": result.picture.stamp,
-                "elapsed": round(self._elapsed(result), 6),
+                "elapsed": round(self._elapsed(result.picture), 6),
                 "ms": {stage: round(value, 3) for stage, value in result.milliseconds.items()},
                 "miou": number(score.miou) if score else None,
                 "accuracy": number(score.pixel_accuracy) if score else None,
@@ -56,13 +57,6 @@ class Measure:
 
     def close(self) -> None:
         pass
-
-    def _elapsed(self, result: Result) -> float:
-        """Return seconds since the first frame: by stamp, or by time of recording where there is no stamp."""
-        picture = result.picture
-        self._start = self._start or (picture.stamp, picture.logged)
-        now, start = (picture.stamp, self._start[0]) if picture.stamp > 0 else (picture.logged, self._start[1])
-        return (now - start) / 1e9
 
     def _score(self, truth: np.ndarray | None, labels: np.ndarray) -> Scores | None:
         if truth is None or self.confusion is None or self._truth_ids is None:
@@ -82,6 +76,22 @@ class Measure:
         frame.add(other, labels)
         self.confusion_against.matrix += frame.matrix
         return frame.scores().pixel_accuracy
+
+
+class Elapsed:
+    """Seconds since a drive's first frame: by stamp, or by time of recording where a frame has none."""
+
+    def __init__(self) -> None:
+        self._logged: int | None = None
+        self._stamp: int | None = None  # what the first frame's is, or would have been
+
+    def __call__(self, picture: Picture) -> float:
+        self._logged = picture.logged if self._logged is None else self._logged
+        since = picture.logged - self._logged
+        if picture.stamp <= 0:
+            return since / 1e9
+        self._stamp = picture.stamp - since if self._stamp is None else self._stamp
+        return (picture.stamp - self._stamp) / 1e9
 
 
 def number(value: float | None, digits: int = 5) -> float | None:

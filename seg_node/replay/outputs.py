@@ -13,6 +13,7 @@ from seg_node.evaluation.video_writer import VideoWriter
 from seg_node.label_set import LabelSet
 from seg_node.pipeline.overlay import Overlay
 from seg_node.replay.drive import Drive
+from seg_node.replay.measure import Elapsed
 from seg_node.replay.offline import Result, Watcher
 from seg_node.replay.results_folder import FILES
 
@@ -97,7 +98,7 @@ class _Video:
 
         self._writer = VideoWriter(path)
         self._overlay, self._gap = Overlay(labels), 1 / max(drive.rate, 1e-3)
-        self._start: int | None = None
+        self._elapsed = Elapsed()
         self._last = -1.0
 
     def see(self, result: Result) -> None:
@@ -109,8 +110,7 @@ class _Video:
 
     def _moment(self, result: Result) -> float:
         """Return seconds since the first frame; where stamps stand still or go back, a frame later than the last."""
-        self._start = result.picture.stamp if self._start is None else self._start
-        moment = (result.picture.stamp - self._start) / 1e9
+        moment = self._elapsed(result.picture)
         self._last = moment if moment >= self._last + 0.001 else self._last + self._gap
         return self._last
 

@@ -38,6 +38,10 @@ class CannotLoad(CardError):
         self.kind = kind
 
 
+class CannotCompute(ValueError):
+    """A library does not compute in a precision here: another one may."""
+
+
 class Prediction(NamedTuple):
     """What a network says of N images."""
 
@@ -192,16 +196,17 @@ def _holds(card: ModelCard, name: str, precision: str) -> bool:
 
 
 def check_precision(wanted: str, *possible: str) -> None:
-    """Raise ValueError unless ``wanted`` is "auto" or one of those that a backend can compute in here."""
+    """Raise CannotCompute unless ``wanted`` is "auto" or one of those that a backend can compute in here."""
     if wanted not in ("auto",) + possible:
-        raise ValueError("precision '{}' is not possible here; choose auto, {}".format(wanted, ", ".join(possible)))
+        raise CannotCompute("precision '{}' is not possible here; choose auto, {}".format(wanted, ", ".join(possible)))
 
 
 def load_runtime(card: ModelCard, runtime: str = "auto", device: str = "auto", precision: str = "auto") -> Runtime:
     """Load ``card``'s network in a backend; "auto" takes the fastest that is installed and has the precision.
 
     ``precision``: one of ``PRECISIONS``; auto is what the exported file holds, INT8 where it ``is_harmless``. Where
-    "auto"'s first choice cannot load a whole file, as may be with a stranger's graph, another that reads it is tried.
+    "auto"'s first choice cannot load a whole file, as may be with a stranger's graph, another that reads it is tried;
+    and where it does not compute in ``precision`` on this device, another that may.
 
     Raises ValueError (no such backend, device or precision), CardError or FileNotFoundError (the file is missing,
     damaged or not what its name says), ImportError that says what to install.
@@ -211,9 +216,9 @@ def load_runtime(card: ModelCard, runtime: str = "auto", device: str = "auto", p
     first, *others = _ranked(card, precision, device)
     try:
         return _load(card, first, device, precision)
-    except CannotLoad as error:
+    except (CannotLoad, CannotCompute) as error:
         for name in others:
-            if error.kind not in backend(name).READS:
+            if isinstance(error, CannotLoad) and error.kind not in backend(name).READS:
                 continue
             try:
                 loaded = _load(card, name, device, precision)

@@ -1,7 +1,8 @@
 """ONNX Runtime: an ``.onnx`` graph on the CPU, or on a GPU where the installed build has one."""
 
 import logging
-from typing import Any, Callable, List, Tuple
+from pathlib import Path
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -18,44 +19,59 @@ _log = logging.getLogger(__name__)
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
 
 
+class _Opened(NamedTuple):
+    """A file, ready to infer."""
+
+    session: Any  # onnxruntime.InferenceSession
+    path: Path
+    input: str
+    outputs: Optional[List[str]]  # labels or logits; None: all, where the second is the confidence
+    batch: Optional[int]
+    card: ModelCard  # as it is for this file
+
+    def run(self, x: np.ndarray) -> List[np.ndarray]:
+        try:
+            outputs: List[np.ndarray] = self.session.run(self.outputs, {self.input: x})
+        except Exception as error:  # ONNX Runtime raises its own classes, which are no RuntimeErrors
+            raise RuntimeError("{}: ONNX Runtime cannot run it: {}".format(self.path, error)) from error
+        return outputs
+
+
 class OnnxRuntime(Runtime):
     name = "onnx"
 
     def __init__(self, card: ModelCard, kind: str, session: Any, open_session: Callable[[str], Any]) -> None:
         """``kind``: of the file that ``session`` runs; ``open_session`` opens another."""
         super().__init__(card)
-        self.kind, self._session, self._open = kind, session, open_session
-        self._confident: Any = None
+        self.kind, self._open = kind, open_session
+        self._plain: Optional[_Opened] = _open(card, kind, session)
+        self._confident: Optional[_Opened] = None
         self._knows_confidence = False  # opened, if there is any, when first wanted
-        self._fed = card = card.for_file(kind)
         self.precision = {"onnx_fp16": "fp16", "onnx_int8": "int8"}.get(kind, "fp32")
-        graph_input = pick_input(card, [_tensor(node) for node in session.get_inputs()])
         self.device = "gpu" if _PROVIDERS["gpu"] in session.get_providers() else "cpu"
-        self._input = graph_input.name
-        outputs = [_tensor(node) for node in session.get_outputs()]
-        self._output = outputs[pick_output(card, outputs)].name
-        self.batch = graph_input.shape[0] if isinstance(graph_input.shape[0], int) else None
+        self.batch = self._plain.batch
 
     def _infer(self, images: np.ndarray) -> Prediction:
         sure = self.kind + "_confidence"
         if self.wants_confidence and not self._knows_confidence:
             self._knows_confidence = True
             if sure in self.card.files:
-                self._confident = self._open_sure(lambda: self._open(sure))
-        confident = self.wants_confidence and self._confident is not None
-        run = self._run_with_confidence if confident else self._run
-        return infer_in_batches(run, images, self._fed, self.batch, self.wants_confidence)
-
-    def _run(self, x: np.ndarray) -> List[np.ndarray]:
-        outputs: List[np.ndarray] = self._session.run([self._output], {self._input: x})
-        return outputs
-
-    def _run_with_confidence(self, x: np.ndarray) -> List[np.ndarray]:
-        outputs: List[np.ndarray] = self._confident.run(None, {self._confident.get_inputs()[0].name: x})
-        return outputs
+                self._confident = self._open_sure(lambda: _open(self.card, sure, self._open(sure)))
+        opened: Any = (self._confident if self.wants_confidence else None) or self._plain
+        return infer_in_batches(opened.run, images, opened.card, opened.batch, self.wants_confidence)
 
     def close(self) -> None:
-        self._session = self._confident = None
+        self._plain = self._confident = None
+
+
+def _open(card: ModelCard, kind: str, session: Any) -> _Opened:
+    """Raises CardError where the graph is not as the card says."""
+    path, card = card.files[kind].path, card.for_file(kind)
+    graph_input = pick_input(card, [_tensor(node) for node in session.get_inputs()])
+    outputs = [_tensor(node) for node in session.get_outputs()]
+    chosen = None if kind.endswith("_confidence") else [outputs[pick_output(card, outputs)].name]
+    batch = graph_input.shape[0] if isinstance(graph_input.shape[0], int) else None
+    return _Opened(session, path, graph_input.name, chosen, batch, card)
 
 
 def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> OnnxRuntime:

@@ -9,7 +9,7 @@ from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 import numpy as np
 
 from seg_node.model_card import ModelCard
-from seg_node.runtimes import CannotLoad, Prediction, Runtime, check_precision, is_harmless
+from seg_node.runtimes import CannotCompute, CannotLoad, Prediction, Runtime, check_precision, is_harmless
 from seg_node.runtimes._adapt import Tensor, infer_in_batches, pick_input, pick_output
 from seg_node.runtimes._threads import inference_threads
 
@@ -126,7 +126,7 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Open
             if not confidence and kind != "onnx":
                 _cut_confidence(model)
             if wanted == "bf16" and target == "CPU" and _hangs_in_bf16(model):
-                raise ValueError(
+                raise CannotCompute(
                     "precision 'bf16' is not possible for {}: OpenVINO never ends compiling depth-wise kernels that "
                     "wide in it; choose fp32 or int8".format(path)
                 )
@@ -135,7 +135,7 @@ def load(card: ModelCard, device: str = "auto", precision: str = "auto") -> Open
             raise CannotLoad("{}: OpenVINO cannot load it: {}".format(path, error), kind) from error
         real = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()  # it falls back without a word
         if real != _HINTS[wanted]:
-            raise ValueError("device '{}' does not compute in {}, only in {}".format(target.lower(), wanted, real))
+            raise CannotCompute("device '{}' does not compute in {}, only in {}".format(target.lower(), wanted, real))
         return compiled
 
     return OpenVinoRuntime(card, compile_file, kind, target.lower(), wanted)

@@ -151,7 +151,10 @@ def _graphs(card: ModelCard, precision: str, able: Abilities, problems: List[str
     """Yield what an engine of ``precision`` can be built from, best first. Raises CardError where there is nothing."""
     found = False
     own = card.files.get("tensorrt")
-    if own:  # the graph that an exported engine came from lies beside it
+    made_alike = own is not None and kinds(str(own.notes.get("precision") or precision), able) == kinds(precision, able)
+    if own is not None and card.stale("tensorrt"):
+        problems.append("{} {}".format(own.path, card.stale("tensorrt")))
+    elif own is not None and made_alike:  # the graph that an exported engine came from lies beside it
         for name, digest in own.beside.items():
             path = own.path.parent / name
             if name.endswith(".onnx") and path.is_file() and sha256(path) == digest:

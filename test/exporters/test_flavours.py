@@ -18,6 +18,7 @@ from seg_node.datasets import open_split  # noqa: E402
 from seg_node.exporters import Wanted  # noqa: E402
 from seg_node.model_card import CardError, ModelCard, load_card, sha256  # noqa: E402
 from seg_node.runtimes import load_runtime  # noqa: E402
+from seg_node.share import share_path  # noqa: E402
 
 FLOAT, INT32, INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT32, onnx.TensorProto.INT64
 
@@ -203,3 +204,43 @@ def test_a_model_without_weights(model: Path, write_card) -> None:
     folder = write_card(files={"onnx": {**table["files"]["onnx"], "path": str(model / "small.onnx")}})
     with pytest.raises(CardError, match="names no 'torch' file"):
         exporters.export(folder, "onnx", Wanted())
+
+
+def test_a_file_that_fails_is_drawn_in_the_colours_of_the_models_own_labels(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They lie beside the card; the file that is tried lies in a folder of its own."""
+    from seg_node.exporters import parity
+
+    model = Path(shutil.copytree(exported, tmp_path / "small"))
+    card = yaml.safe_load((model / "card.yaml").read_text())
+    shutil.copy(share_path(f"config/labels/{card['label_set']}.yaml"), model / "mine.yaml")
+    (model / "card.yaml").write_text(yaml.safe_dump({**card, "label_set": "mine.yaml"}))
+    monkeypatch.setattr(parity, "_passes", lambda *arguments: (False, "more than can be"))
+    with pytest.raises(parity.ParityError, match="more than can be"):
+        exporters.export(model, "onnx", Wanted())
+    assert list(model.glob("*.png"))
+    exporters.export(model, "onnx", Wanted(force=True))
+    assert load_card(model).files["onnx"].notes["parity"]["passed"] is False
+
+
+def test_confidence_may_come_from_a_file_of_another_batch(exported: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "small"))
+    exporters.export(folder, "onnx", Wanted(confidence=True))
+    exporters.export(folder, "onnx", Wanted(batch=4))
+    card = load_card(folder)
+    runtime = load_runtime(card, "onnx", "cpu")
+    assert runtime.batch == 4
+    pixels = np.zeros((3, *card.size, 3), np.uint8)
+    labels = runtime.infer(pixels).labels.copy()
+    runtime.wants_confidence = True
+    answer = runtime.infer(pixels)
+    assert np.array_equal(answer.labels, labels) and answer.confidence is not None
+    assert answer.confidence.shape == labels.shape
+
+
+def test_what_onnx_runtime_raises_is_told_with_the_file(card: ModelCard) -> None:
+    """Its classes are no RuntimeErrors: commands would end in a traceback."""
+    runtime = load_runtime(card, "onnx", "cpu")
+    with pytest.raises(RuntimeError, match=r"small\.onnx: ONNX Runtime cannot run it: "):
+        runtime._plain.run(np.zeros((1, 1), np.uint8))

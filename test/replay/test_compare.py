@@ -124,6 +124,10 @@ def test_frames_without_stamps_match_in_order_and_those_of_several_bags_by_bag()
     several["moments"] = [{"bag": bag, **m} for bag in ("drive", "night") for m in A["moments"]]
     assert compare(several, several)["frames"]["matched"] == 8
     assert compare(A, several)["frames"]["matched"] == 4  # drive.mcap alone was one of them
+    dotted, alone = copy.deepcopy(several), made_up([0.5, 0.6, 0.7, 0.8], title="drive_1.5")
+    for moment in dotted["moments"]:
+        moment["bag"] = moment["bag"].replace("drive", "drive_1.5")
+    assert compare(alone, dotted)["frames"]["matched"] == 4
 
 
 def test_warnings_of_what_does_not_compare():

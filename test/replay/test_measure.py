@@ -129,6 +129,13 @@ def test_without_stamps_time_is_that_of_recording():
     assert [m["elapsed"] for m in measure.moments] == [0.0, 0.05, 0.1]
 
 
+def test_a_camera_whose_clock_is_set_late_goes_on_in_time():
+    measure = Measure(CAMVID)
+    for index, stamp in enumerate((0, 0, 1_700_000_000 * 10**9, 1_700_000_000 * 10**9 + 50_000_000)):
+        measure.see(result([[0]], index=index, stamp=stamp))
+    assert [m["elapsed"] for m in measure.moments] == [0.0, 0.05, 0.1, 0.15]
+
+
 def test_against_a_second_model(write_card):
     card = load_card(write_card())
     measure = Measure(CAMVID, against=Segmenter(card, load_runtime(card, "fake")))

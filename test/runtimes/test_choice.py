@@ -6,7 +6,7 @@ import pytest
 
 from seg_node import runtimes
 from seg_node.model_card import CardError, load_card
-from seg_node.runtimes import CannotLoad, _threads, choose, openvino
+from seg_node.runtimes import CannotCompute, CannotLoad, _threads, choose, openvino
 
 BF16 = {"path": "x.xml", "precision": "bf16"}
 FP32 = {"path": "x.xml", "precision": "fp32"}
@@ -146,6 +146,24 @@ def test_a_stranger_that_the_fastest_cannot_load(
         modules["four"].error = first
     with pytest.raises(ValueError, match=raises or "no such operator"):
         runtimes.load_runtime(card)
+
+
+def test_a_precision_that_the_fastest_does_not_compute_in_here(write_card, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO reads files in fp16, but an ordinary CPU does not compute in it; PyTorch does."""
+    card, both = load_card(write_card(files={"onnx": ANY, "torch": ANY})), {"onnx": ("fp32", "fp16")}
+    modules = {
+        "one": Loads(both, CannotCompute("precision 'fp16' is not possible here")),
+        "two": Loads({"onnx": ("fp32",)}, None),
+        "three": Loads({"torch": ("fp32", "fp16")}, None),
+    }
+    monkeypatch.setattr(runtimes, "names", lambda: list(modules))
+    monkeypatch.setattr(runtimes, "backend", modules.get)
+    assert runtimes.load_runtime(card, precision="fp16") is modules["three"]
+    with pytest.raises(CannotCompute):
+        runtimes.load_runtime(card, "one", precision="fp16")  # whoever is named explains itself
+    modules["three"].error = ValueError("no")
+    with pytest.raises(CannotCompute):
+        runtimes.load_runtime(card, precision="fp16")
 
 
 @pytest.mark.parametrize("cores, quota, threads", [(1, 9, 1), (2, 9, 2), (3, 9, 2), (8, 9, 7), (8, 2, 2), (8, 1, 1)])

@@ -512,6 +512,23 @@ def test_an_exported_engine_of_another_machine_is_built_again_from_its_graph(ven
     runtime.close()
 
 
+@pytest.mark.parametrize("settings", ["0" * 16, None], ids=["another card", "this card"])
+def test_the_graph_beside_an_engine_is_taken_only_if_it_is_of_this_card(vendor, graphs, model, settings) -> None:
+    """Else a mean that was put right would not count."""
+    vendor("8.6")
+    graph = model / "mine.onnx"
+    shutil.copy(load_card(model).file("onnx_tx2"), graph)
+    of = {"settings": settings} if settings else {}
+    own_engine(model, "8.6", beside={"mine.onnx": sha256(graph)}, precision="fp32", fused=True, **of)
+    if settings:
+        with pytest.raises(CardError, match=r"mine\.plan was made when card\.yaml said otherwise"):
+            load_runtime(load_card(model), "tensorrt", "auto", "fp16")
+        return
+    load_runtime(load_card(model), "tensorrt", "auto", "fp16").close()
+    with pytest.raises(CardError, match="int8 engine is built here from onnx_int8, and the card names none"):
+        load_runtime(load_card(model), "tensorrt", "auto", "int8")  # and not from a graph of floats
+
+
 @pytest.mark.parametrize("version, precision", [("8.2", "fp16"), ("11.4", "fp16")])
 def test_an_export_is_proven_and_starts_without_a_build(vendor, exported, tmp_path, version, precision) -> None:
     from seg_node import exporters
