@@ -28,7 +28,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         partial = f"{path}.partial"
         try:
             super().save_checkpoint(checkpoint, partial, storage_options)
-            os.replace(partial, path)
+            _put(Path(partial), Path(path))
         except OSError as error:  # a full disk, above all
             Path(partial).unlink(missing_ok=True)
             raise OSError(
@@ -53,9 +53,26 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 def save_weights(state: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Write a network's state dict, tensors only, whole or not at all."""
+    """Write a network's state dict, tensors only, whole or not at all. Raises OSError."""
+    save({key: tensor.detach().cpu().clone() for key, tensor in state.items()}, path)
+
+
+def save(what: Mapping[str, Any], path: Path) -> None:
+    """Write tensors and plain values as PyTorch does, whole or not at all. Raises OSError."""
     partial = path.with_name(path.name + ".partial")
-    torch.save({key: tensor.detach().cpu().clone() for key, tensor in state.items()}, partial)
+    try:
+        with partial.open("wb") as file:  # of a path, torch.save would tell a full disk as an error of its own
+            torch.save(what, file)
+        _put(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _put(partial: Path, path: Path) -> None:
+    """Give a file its name once its content is on the disk: a power cut must not leave the name alone."""
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
     os.replace(partial, path)
 
 

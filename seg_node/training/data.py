@@ -214,13 +214,16 @@ class Data(pl.LightningDataModule):
             return len(self.splits[0].classes)  # type: ignore[attr-defined]
         return load_label_set(self.recipe.label_set).class_count
 
+    def training(self) -> TrainingSamples:
+        """Return the samples that an epoch draws from. Raises ValueError for an augmentation of what there is not."""
+        return self._samples(self.splits, self.recipe, train=True)
+
     def train_dataloader(self) -> DataLoader[Any]:
         trainer = self.trainer
         assert trainer is not None
         world = trainer.world_size
         sampler = EpochSampler(self.splits, self.recipe, lambda: trainer.global_step, trainer.global_rank, world)
-        samples = self._samples(self.splits, self.recipe, train=True)
-        return self._loader(samples, self.recipe.batch_size // world, sampler, drop_last=True)
+        return self._loader(self.training(), self.recipe.batch_size // world, sampler, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None

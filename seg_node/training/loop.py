@@ -32,9 +32,12 @@ from seg_node.training.gradual_grouping import GradualGrouping
 from seg_node.training.losses import class_frequency
 from seg_node.training.meeting import Meeting
 from seg_node.training.recipe import Recipe, load_recipe
-from seg_node.training.schedules import build_optimizer, build_schedule
+from seg_node.training.schedules import StepPlateau, build_optimizer, build_schedule
 from seg_node.training.task import Classification, Segmentation, Task
 from seg_node.training.watch import EpochLine, RunRecord
+
+# of file systems, above all shared ones, that cannot lock
+_NO_LOCKS = (errno.EACCES, errno.EPERM, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,7 @@ def _try(samples: Data, begins: bool) -> None:
     """Build what a recipe names; ``begins``: with its ``start``. Raises what building raises."""
     recipe = samples.recipe
     task = _kind(recipe)(recipe, np.full(samples.classes, 1 / samples.classes), Path())
+    samples.training()
     build_schedule(build_optimizer(task.network, recipe.optimizer, recipe.trains), recipe.schedule, samples.steps)
     if begins:
         start.begin(recipe, task.network)
@@ -157,10 +161,12 @@ def _kept_for_us(out: Path) -> Iterator[None]:
         return
     with (out / ".lock").open("w") as file:
         try:
-            with contextlib.suppress(PermissionError):  # a file system without locks
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(f"{out}: another training is at work there; choose another --out, or end it") from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
         try:
             yield
         finally:
@@ -257,7 +263,7 @@ def _trainer(recipe: Recipe, out: Path, watchers: list[Callback], monitor: str, 
     best = ModelCheckpoint(out, "best", monitor=monitor, mode="max", enable_version_counter=False)
     last = ModelCheckpoint(out, "last", save_on_train_epoch_end=True, enable_version_counter=False)
     # who watches stands before the checkpoints: an epoch that is saved is also written down
-    callbacks: list[Callback] = [*watchers, LearningRateMonitor(), best, last]
+    callbacks: list[Callback] = [*watchers, StepPlateau(), LearningRateMonitor(), best, last]
     if recipe.ema:
         callbacks.append(Averaged(recipe.ema))
     if recipe.alpha:

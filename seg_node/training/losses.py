@@ -1,4 +1,7 @@
-"""Losses over logits (N, C, H, W) and labels (N, H, W), 255 ignored; and class weights."""
+"""Losses over logits (N, C, H, W) and labels (N, H, W), 255 ignored; and class weights.
+
+A classifier's are logits (N, C) and labels (N,), of which none is ignored, however many classes there are.
+"""
 
 from collections.abc import Iterable
 
@@ -31,7 +34,9 @@ def median_weights(frequency: np.ndarray) -> np.ndarray:
 
 def class_frequency(labels: Iterable[np.ndarray], classes: int) -> np.ndarray:
     """Return the share of each class among the labelled pixels of uint8 label images, float (C,)."""
-    counts = sum((np.bincount(label.ravel(), minlength=256)[:classes] for label in labels), np.zeros(classes))
+    counts = sum(
+        (np.bincount(label.ravel(), minlength=max(256, classes))[:classes] for label in labels), np.zeros(classes)
+    )
     return np.asarray(counts / max(counts.sum(), 1))
 
 
@@ -53,14 +58,19 @@ def class_weights(how: Loss, frequency: np.ndarray, void: int | None = None) -> 
 
 
 def ohem_cross_entropy(
-    logits: torch.Tensor, labels: torch.Tensor, how: Ohem, weight: torch.Tensor | None = None, smoothing: float = 0.0
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    how: Ohem,
+    weight: torch.Tensor | None = None,
+    smoothing: float = 0.0,
+    ignored: int = UNLABELLED,
 ) -> torch.Tensor:
     """Cross entropy of the hard pixels alone, their weighted mean; 0 where nothing is labelled.
 
     A pixel is hard where its right class has less than ``how.threshold``. Where these are fewer than ``how.keep`` of
     the labelled ones, the hardest so many are taken.
     """
-    labelled = labels != UNLABELLED
+    labelled = labels != ignored
     count = int(labelled.sum())
     if count == 0:
         return logits.sum() * 0
@@ -70,8 +80,8 @@ def ohem_cross_entropy(
         least = sure.kthvalue(max(round(how.keep * count), 1)).values
         hard = labelled.clone()
         hard[labelled] = (sure < how.threshold) | (sure <= least)
-    kept = labels.masked_fill(~hard, UNLABELLED)
-    return functional.cross_entropy(logits, kept, weight, ignore_index=UNLABELLED, label_smoothing=smoothing)
+    kept = labels.masked_fill(~hard, ignored)
+    return functional.cross_entropy(logits, kept, weight, ignore_index=ignored, label_smoothing=smoothing)
 
 
 def lovasz_softmax(logits: torch.Tensor, labels: torch.Tensor, stride: int = 1) -> torch.Tensor:
@@ -106,9 +116,10 @@ class SegmentationLoss(nn.Module):
 
     weight: torch.Tensor | None
 
-    def __init__(self, how: Loss, weight: np.ndarray | None) -> None:
+    def __init__(self, how: Loss, weight: np.ndarray | None, ignored: int = UNLABELLED) -> None:
+        """``ignored``: the label that costs nothing; every class is below it."""
         super().__init__()
-        self.how = how
+        self.how, self.ignored = how, ignored
         tensor = None if weight is None else torch.tensor(weight, dtype=torch.float32)
         self.register_buffer("weight", tensor)
 
@@ -118,10 +129,10 @@ class SegmentationLoss(nn.Module):
         if amount == 0:
             loss = logits.sum() * 0  # a mean over no pixel is not a number
         elif how.ohem:
-            loss = ohem_cross_entropy(logits, counted, how.ohem, self.weight, how.label_smoothing)
+            loss = ohem_cross_entropy(logits, counted, how.ohem, self.weight, how.label_smoothing, self.ignored)
         else:
             loss = functional.cross_entropy(
-                logits, counted, self.weight, ignore_index=UNLABELLED, label_smoothing=how.label_smoothing
+                logits, counted, self.weight, ignore_index=self.ignored, label_smoothing=how.label_smoothing
             )
         loss = loss * weight_of(amount)
         if how.lovasz:
@@ -133,19 +144,24 @@ class SegmentationLoss(nn.Module):
         if self.weight is None or bool((self.weight > 0).all()):
             return labels
         nothing = torch.isin(labels, torch.nonzero(self.weight == 0))
-        return labels.masked_fill(nothing, UNLABELLED)
+        return labels.masked_fill(nothing, self.ignored)
 
     def _amount(self, labels: torch.Tensor) -> torch.Tensor:
         """Return the sum of the labelled pixels' weights, float (): what the cross entropy's mean divides by."""
-        counts = torch.bincount(labels.flatten(), minlength=UNLABELLED + 1)[:UNLABELLED].float()
+        counts = torch.bincount(labels.flatten(), minlength=self.ignored + 1)[: self.ignored].float()
         return counts.sum() if self.weight is None else (counts[: len(self.weight)] * self.weight).sum()
 
 
-def build_loss(how: Loss, frequency: np.ndarray, void: int | None = None) -> nn.Module:
-    """Build the recipe's loss. ``void``: the class that means none of the others, where there is one.
+def build_loss(
+    how: Loss, frequency: np.ndarray, void: int | None = None, ignored: int = UNLABELLED
+) -> SegmentationLoss:
+    """Build the recipe's loss. ``void``: the class that means none of the others, where there is one; ``ignored``: the
+    label of what is of no class, above all classes.
 
     Raises ValueError for a loss or weighting that there is not.
     """
     if how.name != "cross_entropy":
         raise ValueError(f"loss.name is {how.name!r}; choose from cross_entropy")
-    return SegmentationLoss(how, class_weights(how, frequency, void))
+    if how.lovasz and ignored != UNLABELLED:
+        raise ValueError("loss.lovasz is of images whose pixels are labelled; leave it out for a classifier")
+    return SegmentationLoss(how, class_weights(how, frequency, void), ignored)

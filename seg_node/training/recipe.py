@@ -261,6 +261,7 @@ def _check(recipe: Recipe) -> None:
         (min(how.hue, how.noise) >= 0 and how.gamma >= 1, "augment.hue and noise must be 0 or more, gamma 1 or more"),
         (recipe.precision in _PRECISIONS, f"precision must be one of {', '.join(_PRECISIONS)}"),
         (0 < recipe.optimizer.lr < math.inf, "optimizer.lr must be a number above 0"),
+        (0 <= recipe.schedule.warm_up < 1, "schedule.warm_up is a share of all steps: 0 or more, below 1"),
         (0 < recipe.schedule.factor <= 1, "schedule.factor must be above 0 and at most 1"),
         (loss.ohem is None or 0 < loss.ohem.keep <= 1, "loss.ohem.keep must be above 0 and at most 1"),
         (loss.ohem is None or 0 < loss.ohem.threshold <= 1, "loss.ohem.threshold must be above 0 and at most 1"),
@@ -287,3 +288,6 @@ def _check_stages(recipe: Recipe) -> None:
     names = [stage.name for stage in recipe.stages]
     if len(set(names)) < len(names) or not all(re.fullmatch(r"[\w-]+", name) for name in names):
         raise ValueError(f"stages are named {', '.join(names)}; each is a folder: letters, digits, -, each once")
+    for stage in recipe.stages[1:]:
+        if stage.start:
+            raise ValueError(f"stage {stage.name} has a start, but begins with what the stage before it has trained")

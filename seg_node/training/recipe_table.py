@@ -78,7 +78,7 @@ def apply(table: Table, change: str) -> None:
         _set(chosen[0], key, meant, change)
         return
     _set(table, key, meant, change)
-    for stage in stages:
+    for stage in stages[:1] if first == "start" else stages:  # the others begin with what the one before trained
         if first in stage and first != "name":
             _set(stage, key, meant, change)
 

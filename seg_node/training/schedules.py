@@ -4,13 +4,16 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import nn
 from torch.optim import lr_scheduler
 
 from seg_node.training.recipe import Optimizer, Schedule, Trains
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
+_NEVER = 1 << 40  # epochs
 SCHEDULES = ("constant", "plateau", "one_cycle", "step", "poly", "cosine")
 
 
@@ -62,7 +65,7 @@ def build_schedule(optimizer: torch.optim.Optimizer, how: Schedule, steps: int) 
         return optimizer
     if how.name == "plateau":
         plateau = lr_scheduler.ReduceLROnPlateau(optimizer, factor=how.factor, patience=how.patience)
-        return _each("epoch", optimizer, plateau, monitor="loss_epoch")
+        return _each("epoch", optimizer, plateau, monitor="loss_epoch", frequency=_NEVER)  # see StepPlateau
     if how.name == "one_cycle":
         peaks = [group["lr"] for group in optimizer.param_groups]
         cycle = lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=how.warm_up)
@@ -88,5 +91,16 @@ def _curve(how: Schedule, steps: int) -> Callable[[int], float]:
     return share
 
 
-def _each(interval: str, optimizer: torch.optim.Optimizer, scheduler: Any, **more: str) -> dict[str, Any]:
+def _each(interval: str, optimizer: torch.optim.Optimizer, scheduler: Any, **more: Any) -> dict[str, Any]:
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval, **more}}
+
+
+class StepPlateau(Callback):
+    """Steps ``plateau`` when an epoch has ended: Lightning itself does so only after last.ckpt is written, and a
+    training that goes on from there would have missed it.
+    """
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        for config in trainer.lr_scheduler_configs:
+            if config.reduce_on_plateau:
+                config.scheduler.step(float(trainer.callback_metrics[config.monitor]))  # type: ignore[arg-type,index]

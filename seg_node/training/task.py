@@ -14,6 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionM
 from seg_node import networks
 from seg_node.label_set import UNLABELLED, load_label_set
 from seg_node.networks._layout import needs_contiguous
+from seg_node.training.checkpoint import save
 from seg_node.training.distillation import Distillation
 from seg_node.training.losses import build_loss
 from seg_node.training.recipe import Recipe
@@ -41,7 +42,8 @@ class Task(pl.LightningModule):
         build_optimizer(network, recipe.optimizer, recipe.trains)  # freezes now: DDP counts parameters before its time
         self.network, self._layout = network, torch.contiguous_format
         void = load_label_set(recipe.label_set).void if recipe.label_set else None
-        self.loss = build_loss(recipe.loss, frequency, void)
+        ignored = len(frequency) if recipe.task == "classification" else UNLABELLED
+        self.loss = build_loss(recipe.loss, frequency, void, ignored)
         self.distillation = Distillation(recipe) if recipe.teacher else None
         self.register_buffer("mean", torch.tensor(recipe.input.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(recipe.input.std).view(1, 3, 1, 1), persistent=False)
@@ -96,7 +98,10 @@ class Task(pl.LightningModule):
         loss, (images, labels) = self._last
         path = self.bad_batches / f"bad_batch_{self.global_rank}.pt"
         about = {"epoch": self.current_epoch, "step": self.global_step, "loss": float(loss)}
-        torch.save({"images": images.cpu(), "labels": labels.cpu(), **about}, path)
+        try:
+            save({"images": images.cpu(), "labels": labels.cpu(), **about}, path)
+        except OSError as error:  # a full disk: what stopped the training is the greater news
+            return f"the loss is {float(loss)} (its batch could not be saved: {error})"
         return f"the loss is {float(loss)} (its batch is saved: {path})"
 
     def configure_optimizers(self) -> Any:

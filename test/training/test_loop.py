@@ -29,7 +29,7 @@ from seg_node.datasets import street  # noqa: E402
 from seg_node.model_card import load_card, sha256  # noqa: E402
 from seg_node.runtimes import load_runtime  # noqa: E402
 from seg_node.training import data, loop, watch  # noqa: E402
-from seg_node.training.checkpoint import WholeCheckpoints  # noqa: E402
+from seg_node.training.checkpoint import WholeCheckpoints, save_weights  # noqa: E402
 from seg_node.training.meeting import Meeting  # noqa: E402
 from seg_node.training.recipe import Source, load_recipe  # noqa: E402
 from seg_node.training.task import Segmentation  # noqa: E402
@@ -166,6 +166,7 @@ def test_another_recipe_in_the_same_folder_is_refused(copied: Path, capsys: pyte
         ("loss.class_weights=rare", "rare"),
         ("precision=fp16", "precision must be one of 32-true, bf16-mixed, 16-mixed"),
         ("start=/nowhere", "/nowhere"),
+        ("augment.paste={probability: 0.5, classes: [Nope]}", "Nope"),
         ("teacher.model=/nowhere", "/nowhere"),
     ],
 )
@@ -220,6 +221,38 @@ def test_a_training_that_ends_by_steps_is_scored_there_and_goes_on(tmp_path: Pat
     assert here(tmp_path, *steps) == 0 and (tmp_path / "run" / "last.ckpt").stat().st_mtime_ns == before
 
 
+def test_a_plateau_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Killed after every epoch, the rate falls as it would have without."""
+    plateau = ("schedule={name: plateau, patience: 0, factor: 0.5}", "optimizer.lr=1e-6", "epochs=4", "ema=null")
+    plateau = (*plateau, "steps=null", "validate_every=4")
+
+    class Killed(BaseException):
+        pass
+
+    class Kill(loop.RunRecord):
+        begun = 0
+
+        def on_train_epoch_start(self, trainer, task) -> None:
+            Kill.begun += 1
+            if Kill.begun % 2 == 0:
+                raise Killed
+
+    def rates(folder: Path) -> list[float]:
+        return [json.loads(line)["lr"] for line in (folder / "run" / "curve.jsonl").read_text().splitlines()]
+
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "whole").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "RunRecord", Kill)
+        for _ in range(3):
+            with pytest.raises(Killed):
+                here(tmp_path / "killed", *plateau)
+        assert here(tmp_path / "killed", *plateau) == 0
+    assert here(tmp_path / "whole", *plateau) == 0
+    assert rates(tmp_path / "killed") == rates(tmp_path / "whole")
+    assert min(rates(tmp_path / "whole")) < 1e-6  # it fell
+
+
 @pytest.fixture
 def checkpoint(uninterrupted, tmp_path: Path) -> Path:
     """A copy of last.ckpt in another folder."""
@@ -252,6 +285,26 @@ def test_a_full_disk_keeps_the_checkpoint_before(checkpoint: Path, monkeypatch: 
     with pytest.raises(OSError, match=r"last\.ckpt: cannot be written.*No space left.*make room"):
         WholeCheckpoints().save_checkpoint({}, checkpoint)
     assert checkpoint.read_bytes() == before and not list(checkpoint.parent.glob("*.partial"))
+
+
+def test_a_full_disk_at_the_weights_is_an_oserror_and_leaves_nothing_half(tmp_path: Path) -> None:
+    """Given a path, PyTorch tells of it as an error of its own."""
+    (tmp_path / "weights.pt.partial").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        save_weights({"w": torch.zeros(100_000)}, tmp_path / "weights.pt")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOLCK, errno.ENOSYS])
+def test_a_folder_that_cannot_be_locked_is_trained_in(tmp_path: Path, monkeypatch, number: int) -> None:
+    """As many a shared one, which several machines need."""
+
+    def lockf(file, how) -> None:
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr(loop.fcntl, "lockf", lockf)
+    with loop._kept_for_us(tmp_path / "run"):
+        pass
 
 
 def test_two_trainings_do_not_share_a_folder(tmp_path: Path, capsys) -> None:

@@ -5,6 +5,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch.nn import functional  # noqa: E402
+
 from seg_node.training.losses import (  # noqa: E402
     build_loss,
     class_frequency,
@@ -154,3 +156,17 @@ def test_lovasz_is_added_with_its_weight() -> None:
 def test_what_there_is_not(how: Loss, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         build_loss(how, EQUAL)
+
+
+def test_a_classifier_learns_every_class_however_many_there_are() -> None:
+    """255 is a class there like any other."""
+    equal = np.full(1000, 1 / 1000)
+    logits = torch.randn(4, 1000, generator=torch.Generator().manual_seed(1))
+    for how in (Loss(), Loss(ohem=Ohem(1.0, 1.0))):
+        loss = build_loss(how, equal, ignored=1000)
+        for labels in ([300, 400, 500, 999], [255] * 4, [1, 255, 300, 400]):
+            wanted = functional.cross_entropy(logits, torch.tensor(labels))
+            assert float(loss(logits, torch.tensor(labels))) == pytest.approx(float(wanted))
+    assert class_frequency([np.array(300), np.array(999)], 1000)[[300, 999]] == pytest.approx([0.5, 0.5])
+    with pytest.raises(ValueError, match="lovasz"):
+        build_loss(Loss(lovasz=0.5), equal, ignored=1000)

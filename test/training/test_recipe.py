@@ -263,12 +263,19 @@ def test_a_staged_recipe_reads_its_own_text(base, tmp_path) -> None:
         ("schedule: {name: step, unit: week}", "unit.*epoch, step"),
         ("augment: {crop: [0, 10]}", "crop"),
         ("augment: {gamma: 0.5}", "gamma"),
+        ("schedule: {name: cosine, warm_up: 5}", "warm_up is a share"),
+        ("stages: [{name: a}, {name: b, start: x.pt}]", "stage b has a start"),
         ("label_set: ''", "label_set.*missing"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(base, text: str, says: str) -> None:
     with pytest.raises(ValueError, match=rf"mine\.yaml.*{says}"):
         base(text)
+
+
+def test_weights_to_begin_with_are_the_first_stages(base) -> None:
+    recipe = base("stages: [{name: one}, {name: two}]", "start=other.pth")
+    assert [stage.start for stage in recipe.stages] == ["other.pth", None]
 
 
 def test_an_unknown_stage_lists_them(base) -> None:
