@@ -1,8 +1,8 @@
 """Do the labels stay with the things as the camera moves? Labels of one frame, moved along with the picture, compared
 with those of the next.
 
-Motion is dense optical flow (Kroeger et al. 2016, OpenCV's DIS) on a small grey image: half a millisecond a frame, and
-the finer presets on larger images find the same shares to three digits. Pixels that look different after the move
+Motion is dense optical flow (Kroeger et al. 2016, OpenCV's DIS) on a small grey image: less than a millisecond a frame,
+and the finer presets on larger images find the same shares to three digits. Pixels that look different after the move
 (uncovered, or the flow is wrong) are left out.
 """
 

@@ -151,10 +151,11 @@ def _graphs(card: ModelCard, precision: str, able: Abilities, problems: List[str
     """Yield what an engine of ``precision`` can be built from, best first. Raises CardError where there is nothing."""
     found = False
     own = card.files.get("tensorrt")
-    made_alike = own is not None and kinds(str(own.notes.get("precision") or precision), able) == kinds(precision, able)
-    if own is not None and card.stale("tensorrt"):
-        problems.append("{} {}".format(own.path, card.stale("tensorrt")))
-    elif own is not None and made_alike:  # the graph that an exported engine came from lies beside it
+    stale = card.stale("tensorrt") if own else ""
+    if own and stale:
+        problems.append("{} {}".format(own.path, stale))
+    # the graph that an exported engine came from lies beside it
+    elif own and kinds(str(own.notes.get("precision") or precision), able) == kinds(precision, able):
         for name, digest in own.beside.items():
             path = own.path.parent / name
             if name.endswith(".onnx") and path.is_file() and sha256(path) == digest:
