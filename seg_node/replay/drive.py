@@ -16,6 +16,7 @@ import numpy as np
 from seg_node.label_set import LabelSet
 from seg_node.pipeline.frame import Frame
 from seg_node.pipeline.messages import MessageError, compressed_to_frame, to_frame
+from seg_node.pipeline.serialized import read_compressed, read_image
 from seg_node.replay.truth import FolderTruth, TopicTruth, TruthError
 from seg_node.sources.bag import Bag, Topic
 from seg_node.sources.cdr import stamp_of
@@ -149,6 +150,14 @@ def decode(message: bytes, topic: Topic) -> tuple[int, Frame]:
     """Return an image message's stamp (ns) and pixels. Raises what the damage at hand brings about."""
     if not message:
         raise MessageError("cannot be read from the bag, which is damaged there")
-    msg = typestore().deserialize_cdr(message, topic.type)
-    stamp = msg.header.stamp.sec * 10**9 + msg.header.stamp.nanosec
-    return stamp, compressed_to_frame(msg) if topic.compressed else to_frame(msg)
+    read, convert = (read_compressed, compressed_to_frame) if topic.compressed else (read_image, to_frame)
+    msg = read(message, _stamp)  # where it lies: rosbags would copy the pixels
+    if msg is not None:
+        return msg.header, convert(msg)
+    other = typestore().deserialize_cdr(message, topic.type)
+    return _stamp(other.header.stamp.sec, other.header.stamp.nanosec), convert(other)
+
+
+def _stamp(seconds: int, nanoseconds: int, frame: str = "") -> int:
+    del frame
+    return seconds * 10**9 + nanoseconds

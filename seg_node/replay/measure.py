@@ -36,9 +36,8 @@ class Measure:
         self._elapsed = Elapsed()
 
     def see(self, result: Result) -> None:
-        labels = cv2.LUT(result.labels, self._own)
-        score = self._score(result.picture.truth, labels)
-        against = self._compare(result, labels)
+        score = self._score(result)
+        against = self._compare(result)
         agreement = self._consistency.add(result.picture.frame, result.labels)
         counts = cv2.calcHist([result.labels], [0], None, [256], [0, 256]).ravel()[: self.labels.class_count]
         self.moments.append(
@@ -58,22 +57,23 @@ class Measure:
     def close(self) -> None:
         pass
 
-    def _score(self, truth: np.ndarray | None, labels: np.ndarray) -> Scores | None:
+    def _score(self, result: Result) -> Scores | None:
+        truth = result.picture.truth
         if truth is None or self.confusion is None or self._truth_ids is None:
             return None
         frame = Confusion(self.labels.class_count)
-        frame.add(cv2.LUT(truth, self._truth_ids), labels)
+        frame.add(cv2.LUT(truth, self._truth_ids), cv2.LUT(result.labels, self._own))
         self.confusion.matrix += frame.matrix
         self.scored += 1
         return frame.scores()
 
-    def _compare(self, result: Result, labels: np.ndarray) -> float | None:
+    def _compare(self, result: Result) -> float | None:
         """Return the share of pixels on which both models say the same, where the other says anything."""
         if self._against is None or self.confusion_against is None or self._against_ids is None:
             return None
         other = cv2.LUT(self._against.segment(result.picture.frame).labels, self._against_ids)
         frame = Confusion(self.labels.class_count)
-        frame.add(other, labels)
+        frame.add(other, cv2.LUT(result.labels, self._own))
         self.confusion_against.matrix += frame.matrix
         return frame.scores().pixel_accuracy
 

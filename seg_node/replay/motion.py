@@ -7,6 +7,7 @@ and the finer presets on larger images find the same shares to three digits. Pix
 """
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -44,11 +45,12 @@ class Consistency:
         return self._compare(before, grey, small)
 
     def _compare(self, before: tuple[np.ndarray, np.ndarray], grey: np.ndarray, labels: np.ndarray) -> float | None:
-        # float32 (h, w) each: where in the frame before a pixel was
-        x, y = cv2.split(self._flow.calc(grey, before[0], None) + self._places(grey.shape))
+        # float32 (h, w, 2): where in the frame before a pixel was
+        places = self._flow.calc(grey, before[0], None) + self._places(grey.shape)
+        remap: Any = cv2.remap  # None for no second map is not in its types
         edge = cv2.BORDER_CONSTANT
-        moved = cv2.remap(before[1], x, y, cv2.INTER_NEAREST, borderMode=edge, borderValue=UNLABELLED)
-        image = cv2.remap(before[0], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        moved = remap(before[1], places, None, cv2.INTER_NEAREST, borderMode=edge, borderValue=UNLABELLED)
+        image = remap(before[0], places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         seen = (moved != UNLABELLED) & (labels != UNLABELLED) & (cv2.absdiff(image, grey) < _SAME)
         count = int(np.count_nonzero(seen))
         return int(np.count_nonzero(seen & (moved == labels))) / count if count else None
