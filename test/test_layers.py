@@ -61,6 +61,7 @@ VENDORS = {
     "training/checkpoint.py": ({"evaluation"}, set()),
     "training/distillation.py": ({"runtimes"}, set()),
     "training/start.py": ({"runtimes"}, set()),
+    "training/classifier.py": ({"runtimes"}, set()),
 }
 ROBOT = [
     *(PACKAGE / f"{name}.py" for name in CORE | {"__init__"}),

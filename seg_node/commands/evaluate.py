@@ -92,7 +92,7 @@ def _classify(arguments: argparse.Namespace) -> int:
             raise WrongArguments(f"{option}: is for networks that label pixels; {arguments.dataset}'s are classified")
     from seg_node.datasets import imagenet
     from seg_node.replay.progress import Bars
-    from seg_node.training.classifier_score import score_classifier
+    from seg_node.training.classifier import score_classifier
 
     check_split(arguments)
     split = imagenet.open_split(arguments.split, arguments.data)

@@ -5,20 +5,33 @@ examples:
   seg-node explain models/espnet models/c3net2 frame.png --class bus --out why
   seg-node explain rdsnet_camvid frame.png --at 240,180        # one pixel: why is this what it is said to be
   seg-node explain rdsnet_camvid frame.png --layers            # which layers can be looked at
+  seg-node explain runs/drn_c26 runs/c3_drn_c26 dog.jpg        # classifiers, trained on ImageNet
 
 Grad-CAM is taken at the last layer of the coarsest resolution, where the encoder ends, unless --layer names another;
 it explains the pixels that the model labels as the class, or all where there are none. --out gets explanation.jpg
 (image, labels, Grad-CAM, logit, probability: a row for each model and class), classes_MODEL.jpg (the logits of every
-class), each map as a picture of its own, and explanation.json. The model needs its torch weights.
+class), each map as a picture of its own, and explanation.json. The model needs its torch weights. A classifier's
+training is explained, too, by its logits of every place of the whole image, whose average decides.
 """
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from seg_node.evaluation.explanation import Subject
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", nargs="+", help="a shipped model's name, or a folder with a card.yaml; or several")
+    parser.add_argument(
+        "model",
+        nargs="+",
+        help="a shipped model's name, a folder with a card.yaml, or a classifier's training; or several",
+    )
     parser.add_argument("image", type=Path, help="an image file")
     parser.add_argument(
         "--class",
@@ -38,25 +51,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from seg_node.datasets import read_image
     from seg_node.evaluation.explanation import Asked, explain
-    from seg_node.model_card import load_card
 
-    cards = [load_card(model) for model in arguments.model]
     image = read_image(arguments.image)
+    subjects = [_subject(model, image) for model in arguments.model]
     if arguments.layers:
-        return _list_layers(cards, image, arguments.json)
+        return _list_layers(subjects, arguments.json)
     asked = Asked(image, arguments.image.name, arguments.classes, arguments.layer, arguments.at)
-    result = explain(cards, asked, arguments.out, [arguments.image])
+    result = explain(subjects, asked, arguments.out, [arguments.image])
     print(json.dumps({**result, "out": str(arguments.out)}) if arguments.json else _table(result, arguments.out))
     return 0
 
 
-def _list_layers(cards: list, image: object, as_json: bool) -> int:
-    from seg_node.evaluation.grad_cam import Explainer
+def _subject(model: str, image: "np.ndarray") -> "Subject":
+    from seg_node.evaluation.explanation import Subject, subject
+    from seg_node.model_card import load_card
+    from seg_node.training.recipe import is_classifier
 
+    if not is_classifier(Path(model)):
+        return subject(load_card(model), image)
+    from seg_node.evaluation.grad_cam import Explainer
+    from seg_node.training.augment import whole
+    from seg_node.training.classifier import load_classifier
+
+    found = load_classifier(Path(model))
+    how = found.recipe.input
+    seen = whole(image, how.shorter_side or min(how.size))
+    return Subject(found.name, Explainer(found.network, how.mean, how.std, 255, seen), found.classes, None)
+
+
+def _list_layers(subjects: "Sequence[Subject]", as_json: bool) -> int:
     listed: dict[str, dict] = {}
-    for card in cards:
-        explainer = Explainer(card, image)  # type: ignore[arg-type]
-        listed[card.name] = {"default": explainer.default_layer(), "layers": [la._asdict() for la in explainer.layers]}
+    for one in subjects:
+        layers = [layer._asdict() for layer in one.explainer.layers]
+        listed[one.name] = {"default": one.explainer.default_layer(), "layers": layers}
     if as_json:
         print(json.dumps(listed))
         return 0
@@ -84,8 +111,9 @@ def _table(result: dict, out: Path) -> str:
         lines.append(f"{model['model']}: layer {model['layer']}, {model['layer_channels']} channels at {size}")
         for about in model["classes"]:
             inside = "nothing speaks for it" if about["cam_inside"] is None else f"{100 * about['cam_inside']:.0f} %"
+            seen = f"{100 * about['of_image']:>6.2f} % sure of it; " if "of_image" in about else ""
             lines.append(
-                f"  {about['class']:<20}{100 * about['share']:>6.2f} % of the image; Grad-CAM of {about['explained']}, "
-                f"inside the class: {inside}; highest probability {about['probability_max']:.3f}"
+                f"  {about['class']:<20}{seen}{100 * about['share']:>6.2f} % of the image; Grad-CAM of "
+                f"{about['explained']}, inside the class: {inside}; highest probability {about['probability_max']:.3f}"
             )
     return "\n".join([*lines, f"written: {out / 'explanation.jpg'}, classes_MODEL.jpg and more"])

@@ -1,4 +1,7 @@
-"""What ``seg-node explain`` shows: models side by side, why they see a class where they do."""
+"""What ``seg-node explain`` shows: models side by side, why they see a class where they do.
+
+A model labels pixels; a classifier of images has a map of each class before it averages them (C3 paper, figure 7).
+"""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +13,7 @@ import numpy as np
 
 from seg_node.evaluation import sheet
 from seg_node.evaluation.output_folder import output_folder, write_picture
-from seg_node.label_set import LabelSet, load_label_set
+from seg_node.label_set import load_label_set
 from seg_node.model_card import ModelCard
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ MARK = "explanation.json"
 HEADS = ["image", "labels", "Grad-CAM", "logit (blue: least, red: most)", "probability (blue: 0, red: 1)"]
 _STRENGTH = 0.55  # of a heat map over the image
 _SHOWN = 3  # classes, where nobody names one
+_CELLS = 40  # classes of the picture with all of them
 
 
 class Asked(NamedTuple):
@@ -32,55 +36,79 @@ class Asked(NamedTuple):
     at: tuple[int, int] | None = None  # x, y of the one pixel asked about; None: every pixel of the class
 
 
-def explain(cards: Sequence[ModelCard], asked: Asked, out: Path, reads: Sequence[Path] = ()) -> dict[str, Any]:
-    """Write pictures to ``out`` and return what --json prints. ``reads``: files that must not be in ``out``.
+class Subject(NamedTuple):
+    """A network that looks at the image."""
 
-    Raises ValueError for those and for a class or layer that is not there, CardError for a model without torch
-    weights.
-    """
+    name: str
+    explainer: "Explainer"
+    names: Sequence[str]  # of the classes
+    palette: np.ndarray | None  # uint8 (256, 3) BGR; None: a classifier's
+
+
+def subject(card: ModelCard, image: np.ndarray) -> Subject:
+    """Return a model as a subject. Raises CardError where it has no torch weights."""
     from seg_node.evaluation.grad_cam import Explainer
 
+    label_set = load_label_set(card.label_set)
+    return Subject(card.name, Explainer.of_model(card, image), label_set.names, label_set.palette)
+
+
+def explain(subjects: Sequence[Subject], asked: Asked, out: Path, reads: Sequence[Path] = ()) -> dict[str, Any]:
+    """Write pictures to ``out`` and return what --json prints. ``reads``: files that must not be in ``out``.
+
+    Raises ValueError for those and for a class or layer that is not there.
+    """
     result: dict[str, Any] = {"image": asked.name, "models": []}
-    rows: list[tuple[str, Sequence[np.ndarray | None]]] = []
+    rows: list[tuple[str, list[np.ndarray]]] = []
     with output_folder(out, MARK, reads) as folder:
-        for number, card in enumerate(cards):
-            name = card.name if [c.name for c in cards].count(card.name) == 1 else f"{card.name}_{number + 1}"
-            explained = _Model(name, load_label_set(card.label_set), Explainer(card, asked.image), asked)
-            more, about = explained.rows(folder)
+        for number, one in enumerate(subjects):
+            if [other.name for other in subjects].count(one.name) > 1:
+                one = one._replace(name=f"{one.name}_{number + 1}")  # noqa: PLW2901
+            more, about = _Explained(one, asked).rows(folder)
             rows += more
             result["models"].append(about)
-        write_picture(folder / "explanation.jpg", sheet.draw(HEADS, rows, f"Grad-CAM: {asked.name}", _lines(result)))
+        heads = HEADS
+        if all(one.palette is None for one in subjects):
+            heads, rows = HEADS[:1] + HEADS[2:], [(caption, [*cells[:1], *cells[2:]]) for caption, cells in rows]
+        write_picture(folder / "explanation.jpg", sheet.draw(heads, rows, f"Grad-CAM: {asked.name}", _lines(result)))
         (folder / MARK).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return result
 
 
-class _Model:
-    """One model's part of it."""
+class _Explained:
+    """One subject's part of it."""
 
-    def __init__(self, name: str, label_set: LabelSet, explainer: "Explainer", asked: Asked) -> None:
-        self._name, self._label_set, self._explainer, self._asked = name, label_set, explainer, asked
-        self._view = explainer.view()
-        self._layer = asked.layer or explainer.default_layer()
+    def __init__(self, of: Subject, asked: Asked) -> None:
+        self._name, self._explainer, self._names, self._palette = of
+        self._asked = asked
+        self._view = self._explainer.view()
+        self._layer = asked.layer or self._explainer.default_layer()
 
-    def rows(self, folder: Path) -> tuple[list[tuple[str, Sequence[np.ndarray | None]]], dict[str, Any]]:
+    def rows(self, folder: Path) -> tuple[list[tuple[str, list[np.ndarray]]], dict[str, Any]]:
         """Write a picture of each map; return the sheet's rows and the model's part of the result."""
-        rows: list[tuple[str, Sequence[np.ndarray | None]]] = []
+        rows: list[tuple[str, list[np.ndarray]]] = []
         classes = []
-        size = self._asked.image.shape[:2]
-        colors = self._label_set.palette[cv2.resize(self._view.labels, size[::-1], interpolation=cv2.INTER_NEAREST)]
-        labels = cv2.addWeighted(colors, 0.6, self._asked.image, 0.4, 0)
+        labels = self._labels()
         for class_id in self._chosen():
             title = self._title(class_id)
             maps, about = self._class(class_id)
             pictures = {name: heat(self._asked.image, values) for name, values in maps.items()}
             for name, picture in pictures.items():
                 write_picture(folder / self._name / f"{_plain(title)}_{name}.jpg", picture)
-            rows.append((f"{self._name}: {title}", [self._asked.image, labels, *pictures.values()]))
+            sure = f", {100 * about['of_image']:.1f} %" if "of_image" in about else ""
+            rows.append((f"{self._name}: {title}{sure}", [self._asked.image, labels, *pictures.values()]))
             classes.append({"class": title, **about})
         write_picture(folder / f"classes_{self._name}.jpg", self._every_class())
         layer = next(known for known in self._explainer.layers if known.name == self._layer)
         about = {"model": self._name, "layer": layer.name, "layer_channels": layer.channels, "layer_size": layer.size}
         return rows, {**about, "classes": classes}
+
+    def _labels(self) -> np.ndarray:
+        if self._palette is None:
+            return np.full_like(self._asked.image, 255)
+        labels = self._view.labels.astype(np.uint8)
+        colors = self._palette[cv2.resize(labels, self._asked.image.shape[1::-1], interpolation=cv2.INTER_NEAREST)]
+        return cv2.addWeighted(colors, 0.6, self._asked.image, 0.4, 0)
 
     def _chosen(self) -> list[int]:
         if self._asked.classes:
@@ -88,29 +116,40 @@ class _Model:
         at = self._pixel()
         if at is not None:
             return [int(self._view.labels[at])]
+        return self._most()[:_SHOWN]
+
+    def _most(self) -> list[int]:
+        """Return the classes that are seen, most first: by pixels, or as a classifier decides."""
+        if self._palette is None:
+            return [int(index) for index in np.argsort(-self._of_image(), kind="stable")]
         counts = np.bincount(self._view.labels.ravel(), minlength=self._explainer.classes)
-        return [int(index) for index in np.argsort(-counts, kind="stable")[:_SHOWN] if counts[index]]
+        return [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]
+
+    def _of_image(self) -> np.ndarray:
+        """Return what a classifier says of the whole image: the softmax of its logits."""
+        logits = self._view.logits.mean(axis=(1, 2))
+        shares: np.ndarray = np.exp(logits - logits.max())
+        return shares / shares.sum()
 
     def _class_id(self, name: str) -> int:
-        lower = [known.lower() for known in self._label_set.names]
+        lower = [known.lower() for known in self._names]
         if name.lower() in lower:
             return lower.index(name.lower())
         if name.isdecimal() and int(name) < self._explainer.classes:
             return int(name)
         raise ValueError(
-            f"{self._name} has no class '{name}': choose from {', '.join(self._label_set.names)}, "
-            f"or a number up to {self._explainer.classes - 1}"
+            f"{self._name} has no class '{name}': choose from {', '.join(self._names[:_CELLS])}"
+            f"{', ...' if len(self._names) > _CELLS else ''}, or a number up to {self._explainer.classes - 1}"
         )
 
     def _title(self, class_id: int) -> str:
-        names = self._label_set.names
-        return names[class_id] if class_id < len(names) else str(class_id)
+        return self._names[class_id] if class_id < len(self._names) else str(class_id)
 
     def _class(self, class_id: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the class's maps, float (H, W) from 0 to 1, and figures."""
         seen = self._view.of(class_id)
         at = self._pixel()
-        where = seen if seen.any() else None
+        where = seen if seen.any() and self._palette is not None else None
         if at is not None:
             where = np.zeros_like(seen)
             where[at] = True
@@ -119,7 +158,9 @@ class _Model:
         span = max(float(logits.max() - logits.min()), 1e-12)
         probability = self._view.probabilities[class_id]
         maps = {"grad_cam": cam, "logit": (logits - logits.min()) / span, "probability": probability}
+        of_image = {} if self._palette is not None else {"of_image": round(float(self._of_image()[class_id]), 5)}
         return maps, {
+            **of_image,
             "explained": "one pixel" if at is not None else "the class's pixels" if where is not None else "all pixels",
             "share": round(float(seen.mean()), 5),
             "probability_max": round(float(probability.max()), 5),
@@ -137,9 +178,9 @@ class _Model:
         return y * rows // height, x * columns // width
 
     def _every_class(self) -> np.ndarray:
-        """Draw the logits of all classes (Dual ASPP, figure 4), each from its least to its most."""
+        """Draw the logits of all classes (Dual ASPP, figure 4), each from its least to its most; of many, the first."""
         cells = []
-        for class_id in range(self._explainer.classes):
+        for class_id in range(self._explainer.classes) if self._explainer.classes <= _CELLS else self._most()[:_CELLS]:
             logits = self._view.logits[class_id]
             values = (logits - logits.min()) / max(float(logits.max() - logits.min()), 1e-12)
             picture = sheet.fit(heat(self._asked.image, values, strength=1.0), 300, 300)

@@ -1,16 +1,17 @@
 """Why a network labels as it does: Grad-CAM (Selvaraju et al., ICCV 2017) and the maps of its classes.
 
-For segmentation the score of a class is the sum of its logits over the pixels asked about (those labelled so, unless
-said otherwise); for a classifier it is its logit. Works from the torch weights, on the CPU, in the network that the
-robot runs. The C3 paper's figures 5 and 7 and Dual ASPP's figure 4 are such pictures.
+The score of a class is the sum of its logits over the pixels asked about: those labelled so, unless said otherwise. A
+classifier's are the logits of every place, before they are averaged. Works from the torch weights, on the CPU, in the
+network that the robot runs. The C3 paper's figures 5 and 7 and Dual ASPP's figure 4 are such pictures.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
 from seg_node.model_card import ModelCard
@@ -34,7 +35,7 @@ class Layer(NamedTuple):
 class View(NamedTuple):
     """What a network makes of an image, at the network's size (H, W)."""
 
-    labels: np.ndarray  # uint8 (H, W), the network's outputs
+    labels: np.ndarray  # int64 (H, W), the network's outputs
     logits: np.ndarray  # float32 (classes, H, W)
     probabilities: np.ndarray  # float32 (classes, H, W), softmax
 
@@ -43,20 +44,40 @@ class View(NamedTuple):
         return self.labels == class_id
 
 
+class _EveryPlace(nn.Module):
+    """A classifier's logits of every place, enlarged to the image: float (N, classes, H, W), of the same mean."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits = self.classifier.dense(x)  # type: ignore[operator]
+        return functional.interpolate(logits, size=x.shape[2:], mode="bilinear", align_corners=False)
+
+
 class Explainer:
     """One network and one image."""
 
-    def __init__(self, card: ModelCard, image: np.ndarray) -> None:
+    def __init__(
+        self, network: nn.Module, mean: Sequence[float], std: Sequence[float], scale: float, image: np.ndarray
+    ) -> None:
+        """``image``: uint8 (H, W, 3), in the size and the order of channels that the network takes."""
+        self._network = network
+        maps = _EveryPlace(network) if hasattr(network, "dense") else network
+        self._deployed = Deployed(maps, mean, std, scale).eval().requires_grad_(False)
+        self._images = torch.from_numpy(image[np.newaxis].copy())
+        self.layers, self.classes = self._trace()
+
+    @classmethod
+    def of_model(cls, card: ModelCard, image: np.ndarray) -> "Explainer":
         """``image``: uint8 (H, W, 3) BGR, any size. Raises CardError where the model has no torch weights."""
-        self._deployed = Deployed(load_network(card), card.mean, card.std, card.scale).eval()
-        self._deployed.requires_grad_(False)
-        self._images = torch.from_numpy(NetworkInput(card).fit(Frame(np.ascontiguousarray(image), "bgr")).copy())
-        self.classes = card.classes
-        self.layers = self._trace()
+        fitting = NetworkInput(card).fit(Frame(np.ascontiguousarray(image), "bgr"))[0]
+        return cls(load_network(card), card.mean, card.std, card.scale, fitting)
 
     def view(self) -> View:
         logits = self._logits().detach()[0]
-        return View(logits.argmax(0).to(torch.uint8).numpy(), logits.numpy(), torch.softmax(logits, dim=0).numpy())
+        return View(logits.argmax(0).numpy(), logits.numpy(), torch.softmax(logits, dim=0).numpy())
 
     def default_layer(self) -> str:
         """Return the last layer at the coarsest resolution: what the encoder knows before classes are made of it."""
@@ -102,16 +123,13 @@ class Explainer:
         return (cam / cam.max().clamp_min(1e-12)).numpy()
 
     def _logits(self) -> torch.Tensor:
-        """Return float (1, classes, H, W); a classifier's logits are the same everywhere."""
-        logits = self._deployed.logits(self._images)
-        if logits.ndim == 2:
-            return logits[:, :, None, None].expand(-1, -1, *self._images.shape[1:3])
-        return logits
+        """Return float (1, classes, H, W)."""
+        return self._deployed.logits(self._images)
 
-    def _trace(self) -> list[Layer]:
-        """Return the layers in the order in which they finish, each as it was last run."""
+    def _trace(self) -> tuple[list[Layer], int]:
+        """Return the layers in the order in which they finish, each as it was last run, and the number of classes."""
         found: dict[str, Layer] = {}
-        modules = dict(self._deployed.network.named_modules())
+        modules = dict(self._network.named_modules())
 
         def note(name: str) -> Callable[[torch.Tensor], None]:
             def noted(output: torch.Tensor) -> None:
@@ -122,13 +140,13 @@ class Explainer:
             return noted
 
         with torch.no_grad(), self._hooked({name: note(name) for name in modules if name}):
-            self._deployed.logits(self._images)
-        return list(found.values())
+            classes = self._logits().shape[1]
+        return list(found.values()), classes
 
     @contextmanager
     def _hooked(self, hooks: dict[str, Callable[[torch.Tensor], torch.Tensor | None]]) -> Iterator[None]:
         """While entered, pass the map that a module gives through its hook."""
-        modules = dict(self._deployed.network.named_modules())
+        modules = dict(self._network.named_modules())
 
         def attach(name: str) -> Any:
             def called(module: Any, inputs: Any, output: Any) -> torch.Tensor | None:

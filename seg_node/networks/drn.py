@@ -188,6 +188,10 @@ class Classification(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.fc(self.encoder(x).mean((2, 3)))  # type: ignore[no-any-return]
 
+    def dense(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits (N, classes, H / 8, W / 8) of every place; their mean is ``forward``'s."""
+        return functional.conv2d(self.encoder(x), self.fc.weight[:, :, None, None], self.fc.bias)
+
 
 def encoder_a34(dilated: Dilated = None) -> EncoderA:
     return EncoderA(BasicBlock, (3, 4, 6, 3), dilated)

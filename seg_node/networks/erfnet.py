@@ -158,6 +158,11 @@ class Classification(nn.Module):
         pooled = functional.max_pool2d(self.encoder(x), 2)
         return self.fc(pooled.mean((2, 3)))  # type: ignore[no-any-return]
 
+    def dense(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits (N, classes, H / 16, W / 16) of every place; their mean is ``forward``'s."""
+        pooled = functional.max_pool2d(self.encoder(x), 2)
+        return functional.conv2d(pooled, self.fc.weight[:, :, None, None], self.fc.bias)
+
 
 def classifier(classes: int) -> nn.Module:
     """Scores of the encoder's 128 channels."""

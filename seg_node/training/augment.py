@@ -78,6 +78,13 @@ def middle(image: np.ndarray, shorter_side: int, size: tuple[int, int]) -> np.nd
     return np.ascontiguousarray(image[top : top + size[0], left : left + size[1]])
 
 
+def whole(image: np.ndarray, shorter_side: int) -> np.ndarray:
+    """Return all of an image, uint8 (H, W, 3), resized to its shorter side; both sides are multiples of 16."""
+    scale = shorter_side / min(image.shape[:2])
+    height, width = (16 * max(1, round(scale * side / 16)) for side in image.shape[:2])
+    return resize(image, (height, width))
+
+
 def _geometry(how: Augment, size: tuple[int, int], to: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """Draw a 2x3 matrix from an image of ``size`` to one of ``to``: flip, scale and rotate about the middle, shift."""
     scale = float(rng.choice(how.scales)) if how.scales else math.exp(rng.uniform(*np.log(how.scale)))

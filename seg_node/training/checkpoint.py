@@ -3,7 +3,7 @@
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from seg_node.training.recipe import Recipe
 from seg_node.yaml_table import read_table
 
 WEIGHTS, RUN = "weights.pt", "run.yaml"
+CLASSES = "classes.txt"  # of a classifier: an output's name a line
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -119,17 +120,23 @@ def write_run(folder: Path, about: Mapping[str, Any]) -> None:
     write_card(folder / RUN, about)
 
 
-def write_provenance(folder: Path, recipe: Recipe, about: Mapping[str, Any]) -> None:
-    """Write ``recipe.yaml`` and ``run.yaml`` beside the weights."""
+def write_provenance(folder: Path, recipe: Recipe, about: Mapping[str, Any], classes: Sequence[str] = ()) -> None:
+    """Write ``recipe.yaml`` and ``run.yaml`` beside the weights; ``classes``: of a classifier, ``classes.txt``."""
+    if classes:
+        _write_text(folder / CLASSES, "\n".join(classes) + "\n")
     write_recipe(folder, recipe)
     write_run(folder, about)
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
     """Write ``recipe.yaml``, whole or not at all."""
-    partial = folder / "recipe.yaml.partial"
-    partial.write_text(recipe.as_text(), encoding="utf-8")
-    os.replace(partial, folder / "recipe.yaml")
+    _write_text(folder / "recipe.yaml", recipe.as_text())
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    _put(partial, path)
 
 
 def publish(folder: Path, recipe: Recipe, about: Mapping[str, Any]) -> None:
@@ -173,6 +180,8 @@ def lift(stage: Path, out: Path, recipe: Recipe) -> None:
     if is_finished(out):
         return
     write_recipe(out, recipe)
+    if (stage / CLASSES).exists():
+        _write_text(out / CLASSES, (stage / CLASSES).read_text(encoding="utf-8"))
     hours = sum(read_table(out / each.name / RUN)["hours"] for each in recipe.stages)
     own = {"recipe": recipe.name, "stages": [each.name for each in recipe.stages], "hours": round(hours, 2)}
     if (stage / CARD_NAME).exists():

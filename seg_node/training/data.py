@@ -210,9 +210,12 @@ class Data(pl.LightningDataModule):
 
     @property
     def classes(self) -> int:
-        if self.recipe.task == "classification":
-            return len(self.splits[0].classes)  # type: ignore[attr-defined]
-        return load_label_set(self.recipe.label_set).class_count
+        return len(self.class_names) or load_label_set(self.recipe.label_set).class_count
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of a classifier's outputs; a network that labels pixels has a label set, and none here."""
+        return list(self.splits[0].classes) if self.recipe.task == "classification" else []  # type: ignore[attr-defined]
 
     def training(self) -> TrainingSamples:
         """Return the samples that an epoch draws from. Raises ValueError for an augmentation of what there is not."""

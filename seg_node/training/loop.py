@@ -204,7 +204,7 @@ def _train(recipe: Recipe, samples: Data, out: Path, cluster: Cluster, before: P
     if not last.exists():
         _begin(task, recipe, before)
         if is_first():
-            checkpoint.write_provenance(out, recipe, about)
+            checkpoint.write_provenance(out, recipe, about, samples.class_names)
 
     record, meeting = RunRecord(out, about), Meeting()
     try:

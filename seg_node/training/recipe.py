@@ -291,3 +291,9 @@ def _check_stages(recipe: Recipe) -> None:
     for stage in recipe.stages[1:]:
         if stage.start:
             raise ValueError(f"stage {stage.name} has a start, but begins with what the stage before it has trained")
+
+
+def is_classifier(folder: Path) -> bool:
+    """Whether a classifier was trained there, or is being trained. Raises ValueError for a recipe that is none."""
+    path = folder / "recipe.yaml"
+    return path.is_file() and load_recipe(path).task == "classification"

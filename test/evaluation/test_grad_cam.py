@@ -64,7 +64,7 @@ def by_hand(image: np.ndarray, class_id: int) -> np.ndarray:
 @pytest.mark.parametrize("class_id", [0, 1])
 def test_a_linear_network_is_explained_by_its_weights(card, image, monkeypatch, class_id) -> None:
     monkeypatch.setattr(grad_cam, "load_network", lambda card: Linear())
-    cam = Explainer(card, image).grad_cam(class_id, "act")
+    cam = Explainer.of_model(card, image).grad_cam(class_id, "act")
     assert cam.shape == (48, 64) and cam.min() >= 0
     small = cv2.resize(by_hand(image, class_id), (64, 48), interpolation=cv2.INTER_LINEAR)
     assert np.allclose(cam, small / small.max(), atol=1e-4)
@@ -73,7 +73,7 @@ def test_a_linear_network_is_explained_by_its_weights(card, image, monkeypatch, 
 def test_what_is_asked_about_does_not_change_the_answers_shape_only_its_weights(card, image, monkeypatch) -> None:
     """In a linear network with uniform gradients every pixel is explained alike."""
     monkeypatch.setattr(grad_cam, "load_network", lambda card: Linear())
-    explainer, one = Explainer(card, image), np.zeros((48, 64), bool)
+    explainer, one = Explainer.of_model(card, image), np.zeros((48, 64), bool)
     one[7, 9] = True
     assert np.allclose(explainer.grad_cam(1, "act"), explainer.grad_cam(1, "act", one), atol=1e-5)
 
@@ -81,7 +81,7 @@ def test_what_is_asked_about_does_not_change_the_answers_shape_only_its_weights(
 def test_an_activation_in_place_does_not_reach_what_was_kept(card, image, monkeypatch) -> None:
     """The features before the activation have negative values, which it would halve."""
     monkeypatch.setattr(grad_cam, "load_network", lambda card: Linear())
-    explainer = Explainer(card, image)
+    explainer = Explainer.of_model(card, image)
     x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255 * 2 - 1
     features = nn.functional.avg_pool2d(x, 4)
     slope = torch.where(features > 0, 1.0, 0.5)
@@ -93,7 +93,7 @@ def test_an_activation_in_place_does_not_reach_what_was_kept(card, image, monkey
 
 def test_layers_that_are_not_there_or_lead_nowhere_are_refused(card, image, monkeypatch) -> None:
     monkeypatch.setattr(grad_cam, "load_network", lambda card: Linear())
-    explainer = Explainer(card, image)
+    explainer = Explainer.of_model(card, image)
     with pytest.raises(ValueError, match="no layer 'nose'"):
         explainer.grad_cam(0, "nose")
     with pytest.raises(ValueError, match="'unused' has no influence"):
@@ -102,7 +102,7 @@ def test_layers_that_are_not_there_or_lead_nowhere_are_refused(card, image, monk
 
 def test_maps_of_the_classes_are_the_networks(card, image, monkeypatch) -> None:
     monkeypatch.setattr(grad_cam, "load_network", lambda card: Linear())
-    view = Explainer(card, image).view()
+    view = Explainer.of_model(card, image).view()
     assert view.logits.shape == (2, 48, 64) and np.allclose(view.probabilities.sum(0), 1, atol=1e-5)
     assert (view.labels == view.logits.argmax(0)).all() and (view.of(0) | view.of(1)).all()
 
@@ -120,7 +120,7 @@ def test_the_default_layer_is_where_the_encoder_ends(write_card, image, monkeypa
     torch.manual_seed(0)
     network = networks.build(name, 11)
     monkeypatch.setattr(grad_cam, "load_network", lambda card: network)
-    explainer = Explainer(load_card(write_card()), image)
+    explainer = Explainer.of_model(load_card(write_card()), image)
     chosen = next(known for known in explainer.layers if known.name == explainer.default_layer())
     assert chosen.size == size and chosen.channels > 11 and layer in (None, chosen.name)
     cam = explainer.grad_cam(3, chosen.name)
@@ -131,6 +131,19 @@ def test_a_classifier_is_explained_too(write_card, image, monkeypatch) -> None:
     torch.manual_seed(0)
     network = networks.build(networks.classifiers()[0], 7)
     monkeypatch.setattr(grad_cam, "load_network", lambda card: network)
-    explainer = Explainer(load_card(write_card(network={"name": "rdsnet", "classes": 7})), image)
+    explainer = Explainer.of_model(load_card(write_card(network={"name": "rdsnet", "classes": 7})), image)
     cam = explainer.grad_cam(2, explainer.default_layer())
     assert cam.shape == (48, 64) and np.isfinite(cam).all() and cam.max() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", networks.classifiers())
+def test_a_classifiers_maps_have_the_logits_that_it_decides_by_as_their_mean(name) -> None:
+    torch.manual_seed(0)
+    network = networks.build(name, 7).eval()
+    x = torch.rand(2, 3, 64, 96)
+    with torch.no_grad():
+        assert torch.allclose(network.dense(x).mean((2, 3)), network(x), rtol=1e-4, atol=1e-5)
+        view = Explainer(network, [0.0] * 3, [1.0] * 3, 255, (255 * x[0].permute(1, 2, 0)).byte().numpy()).view()
+        expected = network((255 * x[:1]).byte().float() / 255)[0]
+    assert view.logits.shape == (7, 64, 96)
+    assert np.allclose(view.logits.mean((1, 2)), expected.numpy(), rtol=1e-3, atol=1e-4)
