@@ -135,6 +135,12 @@ def steps_per_epoch(splits: Sequence[Split], recipe: Recipe) -> int:
     return max(drawn // recipe.batch_size, 1)
 
 
+def check_shares(recipe: Recipe, world: int) -> None:
+    """Raises ValueError where so many processes cannot have equal shares of a batch."""
+    if recipe.batch_size % world:
+        raise ValueError(f"batch_size {recipe.batch_size} cannot be shared by {world} processes: choose a multiple")
+
+
 class EpochSampler(Sampler):  # type: ignore[type-arg]
     """One process's places of one epoch, shuffled; the last short batch is dropped.
 
@@ -150,8 +156,7 @@ class EpochSampler(Sampler):  # type: ignore[type-arg]
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        if recipe.batch_size % world:
-            raise ValueError(f"batch_size {recipe.batch_size} cannot be shared by {world} processes: choose a multiple")
+        check_shares(recipe, world)
         self._splits, self._recipe, self._steps_done = splits, recipe, steps_done
         self._steps, self._rank, self._world = steps_per_epoch(splits, recipe), rank, world
 

@@ -27,7 +27,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from seg_node.datasets import DatasetError
 from seg_node.training import checkpoint, start
 from seg_node.training.averaging import Averaged
-from seg_node.training.data import Data
+from seg_node.training.data import Data, check_shares
 from seg_node.training.gradual_grouping import GradualGrouping
 from seg_node.training.losses import class_frequency
 from seg_node.training.meeting import Meeting
@@ -50,21 +50,33 @@ class Cluster:
 
     def arguments(self) -> dict[str, Any]:
         """Return Lightning's Trainer arguments."""
-        devices, nodes = self.devices, self.num_nodes
-        if "LOCAL_WORLD_SIZE" in os.environ:  # torchrun's
-            devices = int(os.environ["LOCAL_WORLD_SIZE"])
-            nodes = int(os.environ["WORLD_SIZE"]) // devices
-        elif devices != "auto":
-            devices = int(devices)
-        gpu = self.accelerator == "gpu" or (self.accelerator == "auto" and torch.cuda.is_available())
-        several = nodes > 1 or (torch.cuda.device_count() if gpu and devices == "auto" else devices) not in (1, "auto")
+        devices, nodes = self._shape()
+        several = self.processes > 1
         return {
             "accelerator": self.accelerator,
             "devices": devices,
             "num_nodes": nodes,
             "strategy": "ddp" if several else "auto",
-            "sync_batchnorm": several and gpu,  # PyTorch has none for CPUs
+            "sync_batchnorm": several and self._gpu,  # PyTorch has none for CPUs
         }
+
+    @property
+    def processes(self) -> int:
+        """How many there are, on all machines together."""
+        devices, nodes = self._shape()
+        every = devices in ("auto", -1)
+        return max(torch.cuda.device_count() if every and self._gpu else 1 if every else int(devices), 1) * nodes
+
+    @property
+    def _gpu(self) -> bool:
+        return self.accelerator == "gpu" or (self.accelerator == "auto" and torch.cuda.is_available())
+
+    def _shape(self) -> tuple[int | str, int]:
+        """Return devices a machine, and machines."""
+        if "LOCAL_WORLD_SIZE" in os.environ:  # torchrun's
+            devices = int(os.environ["LOCAL_WORLD_SIZE"])
+            return devices, int(os.environ["WORLD_SIZE"]) // devices
+        return self.devices if self.devices == "auto" else int(self.devices), self.num_nodes
 
 
 class StopAfter(Callback):
@@ -117,7 +129,10 @@ def train(
     if begun and (out / "recipe.yaml").exists():
         _check_same(recipe, out / "recipe.yaml")
     # a misspelt name is found before images are read, and before a stage has taken its hours
-    for number, each in enumerate(recipe.stages or (recipe,)):
+    stages = recipe.stages or (recipe,)
+    for each in stages:
+        check_shares(each, cluster.processes)
+    for number, each in enumerate(stages):
         _try(open_data(each), begins=not begun and number == 0)
     with _kept_for_us(out), _full_disk_told(out):
         if recipe.stages:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -496,6 +497,14 @@ def test_processes_share_every_batch_out() -> None:
         assert set(together) == set(one[4 * batch : 4 * batch + 4])
     with pytest.raises(ValueError, match="batch_size 4 cannot be shared by 3 processes"):
         data.EpochSampler([range(12)], recipe, lambda: 9, 0, 3)
+
+
+def test_a_later_stages_batch_that_cannot_be_shared_is_told_at_once(tmp_path: Path) -> None:
+    recipe = load_recipe("dg2_star_gradual_camvid")
+    odd = replace(recipe, stages=[*recipe.stages[:-1], replace(recipe.stages[-1], batch_size=3)])
+    with pytest.raises(ValueError, match="batch_size 3 cannot be shared by 2 processes"):
+        loop.train(odd, tmp_path / "CamVid", tmp_path / "run", 0, loop.Cluster(2, 1, "cpu"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_stages_follow_one_another(tmp_path: Path, capsys) -> None:
