@@ -70,18 +70,19 @@ def _replayed(plan: Plan, bag: Path, settings: Replay, what: str) -> Row:
         def bare() -> float:  # of a slow network fewer are measured
             return float(np.mean(infer(runtime, images, frames))) * frames / 1e3
 
-        rounds = -(-plan.rounds // 2)  # of two thousand frames and more, all together
-        results = in_turns(rounds, {"replay": replay, "bare": bare})
+        results = in_turns(plan.rounds, {"replay": replay, "bare": bare})
         precision = runtime.precision
-    ours, alone = frames / np.median(results["replay"]), frames / np.median(results["bare"])
+    # each round by itself: within one a machine that is shared keeps its pace, over minutes it does not
+    ratio = float(np.median(np.array(results["bare"]) / np.array(results["replay"])))
     held = not settings.outputs
     return row(
         f"{card.name} in {precision}, offline replay, {what}",
-        float(ours),
+        float(frames / np.median(results["replay"])),
         "frames a second",
-        float(alone),
+        float(frames / np.median(results["bare"])),
+        ratio,
         goal=f">= {_WANTED:g} x" if held else "",
-        met=bool(ours / alone >= _WANTED) if held else None,
+        met=ratio >= _WANTED if held else None,
         baseline_is="the network alone",
-        frames=frames * rounds,
+        frames=frames * plan.rounds,
     )
