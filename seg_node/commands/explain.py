@@ -75,7 +75,7 @@ def _subject(model: str, image: "np.ndarray") -> "Subject":
 
     found = load_classifier(Path(model))
     how = found.recipe.input
-    seen = whole(image, how.shorter_side or min(how.size))
+    seen = whole(image, how.shorter_side or min(how.size))[..., :: -1 if found.flips else 1]
     return Subject(found.name, Explainer(found.network, how.mean, how.std, 255, seen), found.classes, None)
 
 

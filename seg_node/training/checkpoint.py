@@ -202,7 +202,7 @@ def _card(folder: Path, recipe: Recipe, about: Mapping[str, Any]) -> dict[str, A
         "label_set": recipe.label_set,
         "input": {
             "size": list(recipe.input.size),
-            "channels": "bgr",
+            "channels": recipe.input.channels,
             "mean": list(recipe.input.mean),
             "std": list(recipe.input.std),
             "scale": 255,

@@ -32,9 +32,9 @@ class Classifier(NamedTuple):
     classes: list[str]  # an output's name at its place; its number, where a training of an earlier version kept none
 
     @property
-    def pixels_to_logits(self) -> Deployed:
-        """The network with its normalisation."""
-        return Deployed(self.network, self.recipe.input.mean, self.recipe.input.std, 255)
+    def flips(self) -> bool:
+        """Whether it takes RGB, and not BGR."""
+        return self.recipe.input.channels == "rgb"
 
 
 class Score(NamedTuple):
@@ -85,7 +85,7 @@ def score_classifier(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     classifier = load_classifier(folder)
     _check_classes(folder, classifier.classes, split.classes)
-    network = classifier.pixels_to_logits.to(device).eval()
+    network = Deployed(classifier.network, classifier.recipe.input.mean, classifier.recipe.input.std, 255).to(device)
     counts, names = len(split.classes), split.classes
     top1, top5 = (MulticlassAccuracy(counts, top_k=top, average="micro") for top in (1, min(5, counts)))
     by_class, seen, seconds = MulticlassAccuracy(counts, average="none"), np.zeros(counts, np.int64), 0.0
@@ -93,7 +93,7 @@ def score_classifier(
     places = [(0, 0, index) for index in chosen]
     for images, labels in DataLoader(samples, _BATCH, sampler=places, num_workers=workers):
         begun = time.perf_counter()
-        logits = network.logits(images.to(device)).float().cpu()
+        logits = network.logits((images.flip(-1) if classifier.flips else images).to(device)).float().cpu()
         seconds += time.perf_counter() - begun
         for metric in (top1, top5, by_class):
             metric.update(logits, labels)

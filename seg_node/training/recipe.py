@@ -20,6 +20,7 @@ _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 TASKS = ("segmentation", "classification")
 KEEPS = ("best", "last")
 UNITS = ("epoch", "step")
+CHANNELS = ("bgr", "rgb")
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,12 @@ class Network:
 
 @dataclass(frozen=True)
 class Input:
-    """Normalisation of BGR pixels: (x / 255 - mean) / std."""
+    """How pixels are normalised: (x / 255 - mean) / std, in the order of ``channels``."""
 
     size: tuple[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    channels: str = "bgr"  # or rgb, as weights know them that others have trained
     shorter_side: int | None = None  # classification: validate on the middle of the image, resized to this
 
 
@@ -268,6 +270,7 @@ def _check(recipe: Recipe) -> None:
         (recipe.ema is None or 0 < recipe.ema < 1, "ema must lie between 0 and 1"),
         (recipe.seed >= 0, "seed must be 0 or more"),
         (recipe.task in TASKS, f"task is {recipe.task!r}; choose from {', '.join(TASKS)}"),
+        (recipe.input.channels in CHANNELS, f"input.channels is {recipe.input.channels!r}; choose from bgr, rgb"),
         (recipe.keep in KEEPS, f"keep is {recipe.keep!r}; choose from {', '.join(KEEPS)}"),
         (recipe.schedule.unit in UNITS, f"schedule.unit is {recipe.schedule.unit!r}; choose from {', '.join(UNITS)}"),
         (min((t.lr_times for t in recipe.trains), default=0) >= 0, "trains: lr_times must be 0 or more"),

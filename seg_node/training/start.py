@@ -10,7 +10,9 @@ from seg_node.model_card import CARD_NAME, load_card, sha256
 from seg_node.model_card import names as models
 from seg_node.networks.grouped_erfnet import to_grouped
 from seg_node.runtimes.torch import read_weights
-from seg_node.training.recipe import Recipe, names
+from seg_node.share import share_path
+from seg_node.training.recipe import Recipe, load_recipe, names
+from seg_node.yaml_table import read_table
 
 
 def hand_on(state: Mapping[str, torch.Tensor], network: torch.nn.Module) -> list[str]:
@@ -43,10 +45,34 @@ def begin(recipe: Recipe, network: torch.nn.Module) -> list[str]:
         if isinstance(state.get(wrapper), dict):
             state = state[wrapper]
     adopted = networks.adopt(recipe.network.name, state)
+    known, given = _channels(path, recipe.network.name if adopted else None), recipe.input
+    if known not in (None, given.channels):
+        mean, std = (",".join(map(str, values[::-1])) for values in (given.mean, given.std))
+        raise ValueError(
+            f"{path}: was trained on {known.upper()} images, and this recipe gives {given.channels.upper()}; "
+            f"add input.channels={known} 'input.mean=[{mean}]' 'input.std=[{std}]'"
+        )
     try:
         return hand_on(adopted[0] if adopted else state, network)
     except ValueError as error:
         raise ValueError(f"{path}: {error} ({recipe.network.name}, options {recipe.network.options})") from error
+
+
+def _channels(path: Path, authors_of: str | None) -> str | None:
+    """Return the order of channels that weights were trained on, "bgr" or "rgb"; None where it is not known.
+
+    ``authors_of``: the network whose authors' names the tensors have.
+    """
+    if (path.parent / CARD_NAME).is_file():
+        card = load_card(path.parent)
+        if "torch" in card.files and card.file("torch").resolve() == path.resolve():
+            return card.channels
+    if path.name == "weights.pt" and (path.parent / "recipe.yaml").is_file():  # a classifier's training
+        return load_recipe(path.parent / "recipe.yaml").input.channels
+    if authors_of is None:
+        return None
+    ways = read_table(share_path("config/inputs.yaml")).get(networks.family(authors_of), {})
+    return next((str(way["channels"]) for way in ways.values()), None)
 
 
 def digests(recipe: Recipe, begins: bool) -> dict[str, str]:

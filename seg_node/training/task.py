@@ -41,6 +41,7 @@ class Task(pl.LightningModule):
         network = networks.build(recipe.network.name, len(frequency), **recipe.network.options)
         build_optimizer(network, recipe.optimizer, recipe.trains)  # freezes now: DDP counts parameters before its time
         self.network, self._layout = network, torch.contiguous_format
+        self._flips = recipe.input.channels == "rgb"
         void = load_label_set(recipe.label_set).void if recipe.label_set else None
         ignored = len(frequency) if recipe.task == "classification" else UNLABELLED
         self.loss = build_loss(recipe.loss, frequency, void, ignored)
@@ -58,7 +59,8 @@ class Task(pl.LightningModule):
             share_batch_norm(self.network)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        x = (images.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+        x = (images.flip(-1) if self._flips else images).permute(0, 3, 1, 2).float()
+        x = (x / 255 - self.mean) / self.std
         return self.network(x.contiguous(memory_format=self._layout))  # type: ignore[no-any-return]
 
     def training_step(self, batch: Batch, index: int) -> torch.Tensor:

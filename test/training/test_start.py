@@ -1,13 +1,16 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from seg_node import networks  # noqa: E402
-from seg_node.training.checkpoint import save_weights  # noqa: E402
-from seg_node.training.recipe import load_recipe  # noqa: E402
+from seg_node.networks._deployed import Deployed  # noqa: E402
+from seg_node.training.checkpoint import _card, save_weights  # noqa: E402
+from seg_node.training.recipe import load_recipe, names  # noqa: E402
 from seg_node.training.start import begin, hand_on  # noqa: E402
+from seg_node.training.task import Segmentation  # noqa: E402
 
 
 def seen(network: torch.nn.Module, size: tuple[int, int] = (48, 64)) -> torch.nn.Module:
@@ -82,6 +85,52 @@ def test_a_recipe_begins_with_its_authors_checkpoint(data_folder: Path) -> None:
     network = networks.build("espnet", 12, variant="train")
     missing = begin(recipe, network)
     assert all(name.endswith("num_batches_tracked") for name in missing)  # files of that time have none
+
+
+def test_weights_that_know_rgb_are_not_fed_bgr(tmp_path: Path) -> None:
+    """DRN's ImageNet weights, tensors named as its authors do."""
+    torch.manual_seed(1)
+    state = seen(networks.build("drn_c26_imagenet", 10), (64, 64)).state_dict()
+    path = tmp_path / "drn_c_26.pth"
+    torch.save({key.replace("encoder.", ""): tensor for key, tensor in state.items()}, path)
+    network = networks.build("drn_c26", 19)
+    assert begin(load_recipe("drn_c26_cityscapes", (f"start={path}",)), network) == ["seg.weight", "seg.bias"]
+    wrong = ("input.channels=bgr", "input.mean=[0.1,0.2,0.3]", "input.std=[1,1,2]")
+    with pytest.raises(ValueError, match="RGB images, and this recipe gives BGR") as told:
+        begin(load_recipe("drn_c26_cityscapes", (f"start={path}", *wrong)), network)
+    assert "add input.channels=rgb 'input.mean=[0.3,0.2,0.1]' 'input.std=[2.0,1.0,1.0]'" in str(told.value)
+
+
+def test_a_models_card_and_a_classifiers_recipe_say_what_their_weights_know(tmp_path: Path) -> None:
+    rgb = ("input.channels=rgb", "input.mean=[0,0,0]", "input.std=[1,1,1]")
+    with pytest.raises(ValueError, match=r"rdsnet_camvid/weights\.pt: was trained on BGR images"):
+        begin(load_recipe("rdsnet_camvid", ("start=rdsnet_camvid", *rgb)), networks.build("rdsnet", 12))
+    save_weights(seen(networks.build("erfnet_imagenet", 10)).state_dict(), tmp_path / "weights.pt")
+    (tmp_path / "recipe.yaml").write_text(load_recipe("erfnet_imagenet", rgb).as_text())
+    with pytest.raises(ValueError, match=r"weights\.pt: was trained on RGB images"):
+        begin(load_recipe("erfnet_pretrained_cityscapes", (f"start={tmp_path}",)), networks.build("erfnet", 20))
+
+
+@pytest.mark.parametrize("name", [name for name in names() if str(load_recipe(name).start).endswith(".pth")])
+def test_what_begins_with_torchvisions_weights_is_fed_as_they_were(name: str) -> None:
+    """torchvision's documented preprocessing: RGB, mean 0.485, 0.456, 0.406, std 0.229, 0.224, 0.225."""
+    given = load_recipe(name).input
+    assert given.channels == "rgb" and given.mean == (0.485, 0.456, 0.406) and given.std == (0.229, 0.224, 0.225)
+
+
+def test_a_network_is_trained_on_the_channels_that_its_card_says(tmp_path: Path) -> None:
+    """What training computes is what the card's own normalisation gives on RGB images."""
+    rgb = ("input.channels=rgb", "input.mean=[0.5,0.3,0.1]", "input.std=[0.2,0.3,0.4]")
+    recipe = load_recipe("rdsnet_camvid", rgb)
+    torch.manual_seed(1)
+    task = Segmentation(recipe, np.full(12, 1 / 12), Path()).eval()
+    bgr = torch.randint(0, 256, (1, 24, 32, 3), dtype=torch.uint8)
+    deployed = Deployed(task.network, (0.5, 0.3, 0.1), (0.2, 0.3, 0.4), 255).eval()
+    with torch.no_grad():
+        assert torch.allclose(task(bgr), deployed.logits(bgr.flip(-1)), atol=1e-4)
+        assert not torch.allclose(task(bgr), deployed.logits(bgr), atol=1e-2)
+    save_weights(task.network.state_dict(), tmp_path / "weights.pt")
+    assert _card(tmp_path, recipe, {})["input"]["channels"] == "rgb"
 
 
 def test_nothing_to_begin_with() -> None:
