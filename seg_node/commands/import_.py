@@ -4,12 +4,14 @@ example:
   seg-node import espnet_p2_q8_camvid12.pth --network espnet --labels camvid12 --out models/espnet_theirs
   seg-node import best.pth.tar --network erfnet --labels my_labels.yaml --out models/mine --size 512x1024 \\
       --channels rgb --mean 0,0,0 --std 1,1,1
+  seg-node import drn_c_26-ddedf421.pth --network drn_c26_imagenet --out runs/drn_c26    # a classifier of images
 
 CHECKPOINT is a state dict: plain, or under state_dict and the like, with or without "module.", in .pth, .pt, .pth.tar,
 .ckpt or .safetensors. The names that the public code of ESPNet, C3Net, ENet, ERFNet, DRN and NDNet gives its tensors
 are known, and options that the tensors tell (p, q, dilations, ...) are found; what they do not tell, say yourself: ENet
 of August 2019 to March 2021 needs --option late_activation=true. The input's size, channel order and
-normalisation are known for their weights (config/inputs.yaml); for others give them.
+normalisation are known for their weights (config/inputs.yaml); for others give them. A classifier's folder is what its
+training leaves: for evaluate --dataset imagenet, explain, and to begin with (start=).
 """
 
 import argparse
@@ -19,13 +21,16 @@ from typing import Any
 
 import yaml
 
+from seg_node.commands._arguments import WrongArguments
 from seg_node.sources.arguments import image_size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="the file of weights")
     parser.add_argument("--network", required=True, metavar="NAME", help="its network (seg-node networks lists them)")
-    parser.add_argument("--labels", required=True, metavar="SET", help="a label set's name, or a .yaml file of one")
+    parser.add_argument(
+        "--labels", metavar="SET", help="a label set's name, or a .yaml file of one; not of a classifier"
+    )
     parser.add_argument(
         "--option",
         action="append",
@@ -45,28 +50,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from seg_node.importing import import_checkpoint
+    from seg_node import networks
+    from seg_node.importing import import_checkpoint, import_classifier
 
     fields = ("size", "channels", "mean", "std", "scale")
     changes = {field: value for field in fields if (value := getattr(arguments, field)) is not None}
-    done = import_checkpoint(
-        arguments.checkpoint,
-        arguments.network,
-        arguments.labels,
-        arguments.out,
-        dict(arguments.option),
-        changes,
-        arguments.licence,
-    )
+    options = dict(arguments.option)
+    if arguments.network in networks.classifiers():
+        given = ["--" + name for name in ("labels", "licence", *fields) if getattr(arguments, name)]
+        if given:
+            raise WrongArguments(f"{', '.join(given)}: {arguments.network} classifies images; its recipe says how")
+        done = import_classifier(arguments.checkpoint, arguments.network, arguments.out, options)
+    elif arguments.labels is None:
+        raise WrongArguments("--labels: say what the network's classes are, by a label set's name or a .yaml file")
+    else:
+        done = import_checkpoint(
+            arguments.checkpoint,
+            arguments.network,
+            arguments.labels,
+            arguments.out,
+            options,
+            changes,
+            arguments.licence,
+        )
     if arguments.json:
         print(json.dumps({**done._asdict(), "folder": str(done.folder)}))
+        return 0
+    found = ", ".join(f"{key}={value}" for key, value in done.options.items()) or "none"
+    print(
+        f"{done.folder}: {done.network}, options {found}, {done.classes} classes, {done.parameters:,} parameters",
+        end="",
+    )
+    if done.size is None:
+        print(f"\nnow: seg-node evaluate {done.folder} --dataset imagenet, or seg-node explain {done.folder} IMAGE")
     else:
-        options = ", ".join(f"{key}={value}" for key, value in done.options.items()) or "none"
-        print(
-            f"{done.folder}: {done.network}, options {options}, {done.classes} classes, "
-            f"{done.parameters:,} parameters, input {done.size[1]}x{done.size[0]}\n"
-            f"now: seg-node demo --model {done.folder}, or seg-node export {done.folder} --to onnx"
-        )
+        print(f", input {done.size[1]}x{done.size[0]}")
+        print(f"now: seg-node demo --model {done.folder}, or seg-node export {done.folder} --to onnx")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""From a stranger's checkpoint to a model folder that every command takes.
+"""From a stranger's checkpoint to a model folder that every command takes, or to what a classifier's training leaves.
 
 ``checkpoint`` reads the file, and nothing in it is run; ``matching`` finds the network that its tensors are of; here a
 card is written. ``config/inputs.yaml`` says how authors fed their networks.
@@ -13,7 +13,7 @@ import torch
 
 from seg_node import networks
 from seg_node.importing.checkpoint import read_state
-from seg_node.importing.matching import fit
+from seg_node.importing.matching import MismatchError, fit
 from seg_node.label_set import load_label_set
 from seg_node.model_card import CARD_NAME, sha256, write_card
 from seg_node.share import share_path
@@ -26,7 +26,7 @@ class Imported(NamedTuple):
     options: dict[str, Any]
     classes: int
     parameters: int
-    size: tuple[int, int]
+    size: tuple[int, int] | None = None  # of the input; a classifier's recipe knows it
 
 
 class Input(NamedTuple):
@@ -56,20 +56,11 @@ def import_checkpoint(
     Raises FileNotFoundError or CardError for a file that is no state dict, MismatchError where its tensors are not the
     network's, ValueError where it is unknown how the input was normalised. ``out`` is then as it was.
     """
-    weights = out / "weights.pt"
-    for path in (out / CARD_NAME, weights):
-        if path.exists():
-            raise FileExistsError(f"{path}: is there already; choose another --out, or remove that folder first")
+    weights = _free(out, CARD_NAME)
     label_set = load_label_set(labels)
-    if name in networks.classifiers():
-        raise ValueError(f"{name} classifies whole images: it makes no labels, and is no model")
     name, found, network = fit(name, label_set.class_count, read_state(checkpoint), options or {})
     fed = input_of(name, label_set.name, changes or {})
-    _check_numbers(checkpoint, network)
-    out.mkdir(parents=True, exist_ok=True)
-    partial = weights.with_name(weights.name + ".partial")
-    torch.save({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, partial)
-    os.replace(partial, weights)
+    _write_weights(checkpoint, network, weights)
     if labels.endswith(".yaml"):  # the card's folder must hold what it needs
         (out / Path(labels).name).write_bytes(Path(labels).read_bytes())
         labels = Path(labels).name
@@ -92,8 +83,51 @@ def import_checkpoint(
             "training": {"imported_from": checkpoint.name, "sha256": sha256(checkpoint)},
         },
     )
-    count = sum(weight.numel() for weight in network.parameters())
-    return Imported(out, name, found, label_set.class_count, count, fed.size)
+    return Imported(out, name, found, label_set.class_count, _parameters(network), fed.size)
+
+
+def import_classifier(checkpoint: Path, name: str, out: Path, options: dict[str, Any] | None = None) -> Imported:
+    """Write ``out`` with the weights of a network that classifies whole images, and a recipe that says how it is fed.
+
+    ``name``: of the network; its recipe has the same one. ``options``: the network's; those that the tensors tell are
+    found. Such a folder is scored on ImageNet, explained, and begun with. Raises as ``import_checkpoint`` does.
+    """
+    weights = _free(out, "recipe.yaml")
+    state = read_state(checkpoint)
+    if "fc.weight" not in state:
+        raise MismatchError(f"{checkpoint}: holds no fc.weight, which a classifier ends in: is it an encoder alone?")
+    classes = len(state["fc.weight"])
+    name, found, network = fit(name, classes, state, options or {})
+    _write_weights(checkpoint, network, weights)
+    recipe = {
+        "base": name,
+        "name": out.resolve().name,
+        "about": f"Not trained here: the weights of {checkpoint.name}, sha256 {sha256(checkpoint)}.",
+        "network": {"name": name, "options": found},
+    }
+    write_card(out / "recipe.yaml", recipe)
+    return Imported(out, name, found, classes, _parameters(network))
+
+
+def _free(out: Path, beside: str) -> Path:
+    """Return where weights go in ``out``. Raises FileExistsError where something is there."""
+    weights = out / "weights.pt"
+    for path in (out / beside, weights):
+        if path.exists():
+            raise FileExistsError(f"{path}: is there already; choose another --out, or remove that folder first")
+    return weights
+
+
+def _write_weights(checkpoint: Path, network: torch.nn.Module, path: Path) -> None:
+    _check_numbers(checkpoint, network)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    torch.save({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, partial)
+    os.replace(partial, path)
+
+
+def _parameters(network: torch.nn.Module) -> int:
+    return sum(weight.numel() for weight in network.parameters())
 
 
 def input_of(name: str, label_set: str, changes: dict[str, Any]) -> Input:

@@ -4,6 +4,7 @@ import json
 import pickle
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -163,10 +164,35 @@ def test_tensors_that_layers_share_may_be_there_once(tmp_path: Path) -> None:
     assert all(torch.equal(loaded[key], tensor) for key, tensor in network.state_dict().items())
 
 
-def test_a_classifier_is_no_model(state: dict, tmp_path: Path) -> None:
-    path = saved(tmp_path / "a.pth", state)
-    with pytest.raises(ValueError, match="drn_c26_imagenet classifies whole images"):
-        import_checkpoint(path, "drn_c26_imagenet", "camvid11", tmp_path / "m", changes=FED)
+def test_a_classifier_of_its_authors_is_explained(tmp_path: Path, capsys) -> None:
+    """DRN-C-26's ImageNet weights, tensors named as its authors do, its last layer a convolution as theirs."""
+    torch.manual_seed(1)
+    ours = networks.build("drn_c26_imagenet", 12).state_dict()
+    theirs = {key.replace("encoder.", ""): tensor for key, tensor in ours.items()}
+    theirs["fc.weight"] = theirs["fc.weight"][:, :, None, None]
+    path, out, image = saved(tmp_path / "drn_c_26.pth", theirs), tmp_path / "drn", tmp_path / "a.png"
+    argv = ["import", str(path), "--network", "drn_c26_imagenet", "--out", str(out)]
+    assert main(argv) == 0
+    assert "12 classes" in capsys.readouterr().out
+    loaded = torch.load(out / "weights.pt", weights_only=True)
+    assert all(torch.equal(loaded[key], tensor) for key, tensor in ours.items())
+    cv2.imwrite(str(image), np.random.default_rng(1).integers(0, 256, (64, 80, 3), np.uint8))
+    assert main(["explain", str(out), str(image), "--class", "3", "--out", str(tmp_path / "why"), "--json"]) == 0
+    (model,) = json.loads(capsys.readouterr().out)["models"]
+    assert [one["class"] for one in model["classes"]] == ["3"]
+    assert main(argv) == 1
+    assert "recipe.yaml: is there already" in capsys.readouterr().err
+    assert main([*argv[:-1], str(tmp_path / "other"), "--labels", "camvid11"]) == 2
+    assert "--labels: drn_c26_imagenet classifies images" in capsys.readouterr().err
+    del theirs["fc.weight"]
+    assert main([*argv[:1], str(saved(path, theirs)), *argv[2:-1], str(tmp_path / "other")]) == 1
+    assert "holds no fc.weight" in capsys.readouterr().err and not (tmp_path / "other").exists()
+
+
+def test_a_model_needs_a_label_set(state: dict, tmp_path: Path, capsys) -> None:
+    argv = ["import", str(saved(tmp_path / "a.pth", state)), "--network", "rdsnet", "--out", str(tmp_path / "m")]
+    assert main(argv) == 2
+    assert "--labels: say what the network's classes are" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", [{"std": [0, 1, 1]}, {"mean": [float("nan"), 0, 0]}, {"scale": 0}])
