@@ -64,10 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _subject(model: str, image: "np.ndarray") -> "Subject":
     from seg_node.evaluation.explanation import Subject, subject
-    from seg_node.model_card import load_card
+    from seg_node.model_card import CARD_NAME, load_card
     from seg_node.training.recipe import is_classifier
 
-    if not is_classifier(Path(model)):
+    if (Path(model) / CARD_NAME).exists() or not is_classifier(Path(model)):
         return subject(load_card(model), image)
     from seg_node.evaluation.grad_cam import Explainer
     from seg_node.training.augment import whole

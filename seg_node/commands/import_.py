@@ -57,10 +57,12 @@ def run(arguments: argparse.Namespace) -> int:
     changes = {field: value for field in fields if (value := getattr(arguments, field)) is not None}
     options = dict(arguments.option)
     if arguments.network in networks.classifiers():
-        given = ["--" + name for name in ("labels", "licence", *fields) if getattr(arguments, name)]
+        given = ["--" + name for name in ("labels", "licence", "size", "scale") if getattr(arguments, name)]
         if given:
-            raise WrongArguments(f"{', '.join(given)}: {arguments.network} classifies images; its recipe says how")
-        done = import_classifier(arguments.checkpoint, arguments.network, arguments.out, options)
+            raise WrongArguments(
+                f"{', '.join(given)}: {arguments.network} classifies images, of any size, and has no labels"
+            )
+        done = import_classifier(arguments.checkpoint, arguments.network, arguments.out, options, changes)
     elif arguments.labels is None:
         raise WrongArguments("--labels: say what the network's classes are, by a label set's name or a .yaml file")
     else:
@@ -82,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         end="",
     )
     if done.size is None:
-        print(f"\nnow: seg-node evaluate {done.folder} --dataset imagenet, or seg-node explain {done.folder} IMAGE")
+        print(f"\nnow: seg-node explain {done.folder} IMAGE, or evaluate with --dataset imagenet --data DIR")
     else:
         print(f", input {done.size[1]}x{done.size[0]}")
         print(f"now: seg-node demo --model {done.folder}, or seg-node export {done.folder} --to onnx")

@@ -9,6 +9,7 @@ examples:
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from seg_node import runtimes
@@ -41,6 +42,11 @@ def run(arguments: argparse.Namespace) -> int:
     images = [pair for pair in found.pairs if pair.image.is_file()]  # labels are not needed
     if not images:
         raise DatasetError(found.empty)
+    if found.strays:
+        raise found.strays[0]
+    wanted = cityscapes.COUNTS[arguments.split]
+    if len(images) != wanted:
+        print(f"seg-node submit: {arguments.split} has {wanted} images, and here are {len(images)}", file=sys.stderr)
     card = load_card(arguments.model)
     runtime = runtimes.load_runtime(card, arguments.runtime, arguments.device, arguments.precision)
     segmenter = Segmenter(card, runtime)

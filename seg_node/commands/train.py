@@ -16,9 +16,13 @@ epoch and no more: the same command goes on after the last whole one. `seg-node 
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seg_node.commands._arguments import WrongArguments, typed
 from seg_node.share import cache_folder
+
+if TYPE_CHECKING:
+    from seg_node.training.recipe import Recipe
 
 
 class _List(argparse.Action):
@@ -73,5 +77,13 @@ def run(arguments: argparse.Namespace) -> int:
             f"trained: {out}; a recipe may begin with it, start={out}; next: seg-node evaluate {out} --dataset imagenet"
         )
     elif first:
-        print(f"trained: {out}; next: seg-node evaluate {out}, seg-node export {out} --to onnx")
+        print(f"trained: {out}; next: seg-node evaluate {out}{_as_reported(recipe)}, seg-node export {out} --to onnx")
     return 0
+
+
+def _as_reported(recipe: "Recipe") -> str:
+    """Return the arguments of evaluate that count as the paper's result was counted."""
+    words = f" --dataset {recipe.validate.dataset}"
+    words += " --void counted" if recipe.counts_void else ""
+    scales = [result.gt_scale for result in recipe.reported]
+    return words + (f" --gt-scale {scales[0]}" if scales and scales[0] > 1 else "")

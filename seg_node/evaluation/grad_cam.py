@@ -64,7 +64,7 @@ class Explainer:
     ) -> None:
         """``image``: uint8 (H, W, 3), in the size and the order of channels that the network takes."""
         self._network = network
-        maps = _EveryPlace(network) if hasattr(network, "dense") else network
+        maps = _EveryPlace(network) if callable(getattr(type(network), "dense", None)) else network
         self._deployed = Deployed(maps, mean, std, scale).eval().requires_grad_(False)
         self._images = torch.from_numpy(image[np.newaxis].copy())
         self.layers, self.classes = self._trace()

@@ -19,6 +19,8 @@ from seg_node.model_card import CARD_NAME, sha256, write_card
 from seg_node.share import share_path
 from seg_node.yaml_table import read_table
 
+_IMAGENET = "imagenet"  # in the place of a label set, in config/inputs.yaml
+
 
 class Imported(NamedTuple):
     folder: Path
@@ -86,24 +88,33 @@ def import_checkpoint(
     return Imported(out, name, found, label_set.class_count, _parameters(network), fed.size)
 
 
-def import_classifier(checkpoint: Path, name: str, out: Path, options: dict[str, Any] | None = None) -> Imported:
+def import_classifier(
+    checkpoint: Path,
+    name: str,
+    out: Path,
+    options: dict[str, Any] | None = None,
+    changes: dict[str, Any] | None = None,
+) -> Imported:
     """Write ``out`` with the weights of a network that classifies whole images, and a recipe that says how it is fed.
 
-    ``name``: of the network; its recipe has the same one. ``options``: the network's; those that the tensors tell are
-    found. Such a folder is scored on ImageNet, explained, and begun with. Raises as ``import_checkpoint`` does.
+    ``name``: of the network; its recipe has the same one. ``options`` and ``changes`` as ``import_checkpoint`` has
+    them, the latter of channels, mean and std. Such a folder is scored on ImageNet, explained, and begun with. Raises
+    as that does.
     """
     weights = _free(out, "recipe.yaml")
     state = read_state(checkpoint)
     if "fc.weight" not in state:
-        raise MismatchError(f"{checkpoint}: holds no fc.weight, which a classifier ends in: is it an encoder alone?")
+        raise MismatchError(f"{checkpoint}: holds no fc.weight, which {name} ends in: is it another network's?")
     classes = len(state["fc.weight"])
     name, found, network = fit(name, classes, state, options or {})
+    fed = input_of(name, _IMAGENET, changes or {})
     _write_weights(checkpoint, network, weights)
     recipe = {
         "base": name,
         "name": out.resolve().name,
         "about": f"Not trained here: the weights of {checkpoint.name}, sha256 {sha256(checkpoint)}.",
         "network": {"name": name, "options": found},
+        "input": {"channels": fed.channels, "mean": list(fed.mean), "std": list(fed.std)},
     }
     write_card(out / "recipe.yaml", recipe)
     return Imported(out, name, found, classes, _parameters(network))
@@ -141,7 +152,8 @@ def input_of(name: str, label_set: str, changes: dict[str, Any]) -> Input:
         table.pop("then", None)
     missing = [field for field in ("size", "channels", "mean", "std") if field not in table]
     if missing:
-        for_these = f" (its authors' way is known for {', '.join(known)})" if known else ""
+        sets = [name for name in known if name != _IMAGENET]
+        for_these = f" (its authors' way is known for {', '.join(sets)})" if sets else ""
         raise ValueError(
             f"how {name} was fed for {label_set} is not known here{for_these}: say it with "
             + " ".join(f"--{field}" for field in missing)

@@ -57,6 +57,13 @@ def candidates(state: dict[str, torch.Tensor]) -> "list[Fit]":
     return _all_that_fit(networks.names(), _NO_COUNT, state, {}, any_count=True)
 
 
+def classifiers_of(state: dict[str, torch.Tensor]) -> "list[Fit]":
+    """Return the networks that classify whole images, and that ``state`` may be the weights of."""
+    if "fc.weight" not in state:
+        return []
+    return _all_that_fit(networks.classifiers(), len(state["fc.weight"]), state, {})
+
+
 class Fit(NamedTuple):
     """A network whose weights a state dict is."""
 

@@ -54,9 +54,17 @@ def _is_torchscript(path: Path) -> bool:
 
 def _find_network(found: Found, state: dict) -> None:
     from seg_node.importing import input_of
-    from seg_node.importing.matching import candidates
+    from seg_node.importing.matching import candidates, classifiers_of
 
     fits = candidates(state)
+    classifiers = [] if fits else classifiers_of(state)
+    if classifiers:
+        taken = classifiers[0]
+        found.notes.append(
+            f"{taken.name}, which classifies whole images in {taken.classes} classes: seg-node import {found.path} "
+            f"--network {taken.name} --out DIR, for explain, and evaluate --dataset imagenet"
+        )
+        return
     if not fits:
         first = next(iter(state))
         known = [who for start, who in _STRANGERS.items() if any(key.startswith(start) for key in state)]

@@ -2,7 +2,8 @@
 
     NETWORKS = {name: builder}       builder(classes, **options) -> torch.nn.Module: normalised float (N, 3, H, W) to
                                      logits (N, classes, H, W)
-    CLASSIFIERS = {name: builder}    only where a paper classifies too: (N, 3, H, W) to logits (N, classes)
+    CLASSIFIERS = {name: builder}    only where a paper classifies too: (N, 3, H, W) to logits (N, classes), the mean of
+                                     those of every place, which its method ``dense`` gives: (N, classes, h, w)
 
 and, where its authors published weights, ``from_authors`` (see ``adopt``). Knows nothing of data, training or files.
 """

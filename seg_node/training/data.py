@@ -200,7 +200,11 @@ class Data(pl.LightningDataModule):
         Loading processes that are started later need not read it again.
         """
         sources = zip((*self.recipe.train, self.recipe.validate), (*self.splits, self.validation), strict=True)
-        whole = [split for source, split in sources if source.per_epoch is None and getattr(split, "kept", False)]
+        whole = [
+            split
+            for source, split in sources
+            if (source.per_epoch or len(split)) >= len(split) and getattr(split, "kept", False)
+        ]
         if whole:
             say(f"looking through {sum(map(len, whole))} samples")
         for split in whole:

@@ -131,7 +131,8 @@ def train(
     # a misspelt name is found before images are read, and before a stage has taken its hours
     stages = recipe.stages or (recipe,)
     for each in stages:
-        check_shares(each, cluster.processes)
+        if not checkpoint.is_finished(out / each.name if recipe.stages else out):
+            check_shares(each, cluster.processes)
     for number, each in enumerate(stages):
         _try(open_data(each), begins=not begun and number == 0)
     with _kept_for_us(out), _full_disk_told(out):
@@ -243,7 +244,8 @@ def _task(recipe: Recipe, samples: Data, out: Path) -> Task:
     frequency = np.full(classes, 1 / classes)
     if recipe.loss.class_weights:  # the first source's: it is the one that is scored
         split = samples.splits[0]
-        frequency = class_frequency((split[i].label for i in range(len(split))), classes)
+        labels = (split[i].label for i in range(len(split)))
+        frequency = class_frequency(labels, classes, where_it_occurs=recipe.loss.class_weights == "median")
     return _kind(recipe)(recipe, frequency, out)
 
 
@@ -269,8 +271,8 @@ def _check_same(recipe: Recipe, written: Path) -> None:
     changed = [f.name for f in fields(Recipe) if getattr(one, f.name) != getattr(other, f.name)]
     if changed:
         raise ValueError(
-            f"{written.parent}: holds a training of another recipe (other {', '.join(changed)}); choose another --out, "
-            "or delete it"
+            f"{written.parent}: holds a training of another recipe (other {', '.join(changed)}); give what it says, in "
+            "recipe.yaml, choose another --out, or delete it"
         )
 
 

@@ -27,17 +27,25 @@ def enet_weights(frequency: np.ndarray, c: float) -> np.ndarray:
 
 
 def median_weights(frequency: np.ndarray) -> np.ndarray:
-    """Return the median of the frequencies over each, float (C,) (SegNet); 0 for a class that does not occur."""
+    """Return the median of the frequencies over each, float (C,); 0 for a class that does not occur.
+
+    ``frequency``: of each class among the labelled pixels of the images that it occurs in (SegNet; Eigen & Fergus).
+    """
     present = frequency > 0
     return np.where(present, np.median(frequency[present]) / np.where(present, frequency, 1), 0)
 
 
-def class_frequency(labels: Iterable[np.ndarray], classes: int) -> np.ndarray:
-    """Return the share of each class among the labelled pixels of uint8 label images, float (C,)."""
-    counts = sum(
-        (np.bincount(label.ravel(), minlength=max(256, classes))[:classes] for label in labels), np.zeros(classes)
-    )
-    return np.asarray(counts / max(counts.sum(), 1))
+def class_frequency(labels: Iterable[np.ndarray], classes: int, where_it_occurs: bool = False) -> np.ndarray:
+    """Return the share of each class among the labelled pixels of uint8 label images, float (C,).
+
+    ``where_it_occurs``: among those of the images that have the class, and not of all.
+    """
+    counts, room = np.zeros(classes), np.zeros(classes)
+    for label in labels:
+        here = np.bincount(label.ravel(), minlength=max(256, classes))[:classes]
+        counts += here
+        room += here.sum() * (here > 0) if where_it_occurs else here.sum()
+    return np.asarray(counts / np.maximum(room, 1))
 
 
 def class_weights(how: Loss, frequency: np.ndarray, void: int | None = None) -> np.ndarray | None:

@@ -101,7 +101,7 @@ class Trains:
 class Schedule:
     name: str  # constant, plateau, one_cycle, step, poly, cosine
     factor: float = 0.5  # plateau, step: what the rate is multiplied with
-    patience: int = 10  # plateau: epochs without a lower loss
+    patience: int = 10  # plateau: as PyTorch's, more epochs than this without a loss lower by a ten-thousandth of it
     warm_up: float = 0.1  # one_cycle, poly, cosine: share of all steps
     milestones: tuple[int, ...] = ()  # step: when
     unit: str = "epoch"  # step: what the milestones count, epoch or step
@@ -194,6 +194,16 @@ class Recipe:
     def as_text(self) -> str:
         """Return the recipe as YAML that reads back to an equal recipe."""
         return yaml.safe_dump(recipe_table.plain(asdict(self)), sort_keys=False, width=100)
+
+    @property
+    def counts_void(self) -> bool:
+        """Whether a pixel whose ground truth is void costs what is said there instead: as the reported result does.
+
+        Where none is reported, only if the network can learn to say void.
+        """
+        if self.reported:
+            return any(result.void == "counted" for result in self.reported)
+        return self.loss.void_weight != 0
 
     def without_words(self) -> "Recipe":
         """Return the recipe without what does not change a training."""
@@ -291,6 +301,8 @@ def _check_stages(recipe: Recipe) -> None:
     names = [stage.name for stage in recipe.stages]
     if len(set(names)) < len(names) or not all(re.fullmatch(r"[\w-]+", name) for name in names):
         raise ValueError(f"stages are named {', '.join(names)}; each is a folder: letters, digits, -, each once")
+    if len({stage.input.channels for stage in recipe.stages}) > 1:
+        raise ValueError("input.channels differs between stages: each begins with the weights of the one before")
     for stage in recipe.stages[1:]:
         if stage.start:
             raise ValueError(f"stage {stage.name} has a start, but begins with what the stage before it has trained")

@@ -50,7 +50,8 @@ def begin(recipe: Recipe, network: torch.nn.Module) -> list[str]:
         mean, std = (",".join(map(str, values[::-1])) for values in (given.mean, given.std))
         raise ValueError(
             f"{path}: was trained on {known.upper()} images, and this recipe gives {given.channels.upper()}; "
-            f"add input.channels={known} 'input.mean=[{mean}]' 'input.std=[{std}]'"
+            f"add input.channels={known} 'input.mean=[{mean}]' 'input.std=[{std}]' (a file with its authors' names for "
+            "the tensors is taken for theirs: if yours is of another order, seg-node import it, with --channels)"
         )
     try:
         return hand_on(adopted[0] if adopted else state, network)
@@ -65,10 +66,11 @@ def _channels(path: Path, authors_of: str | None) -> str | None:
     """
     if (path.parent / CARD_NAME).is_file():
         card = load_card(path.parent)
-        if "torch" in card.files and card.file("torch").resolve() == path.resolve():
+        if "torch" in card.files and card.files["torch"].path.resolve() == path.resolve():
             return card.channels
     if path.name == "weights.pt" and (path.parent / "recipe.yaml").is_file():  # a classifier's training
-        return load_recipe(path.parent / "recipe.yaml").input.channels
+        whole = load_recipe(path.parent / "recipe.yaml")
+        return (whole.stages or (whole,))[0].input.channels
     if authors_of is None:
         return None
     ways = read_table(share_path("config/inputs.yaml")).get(networks.family(authors_of), {})

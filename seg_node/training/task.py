@@ -119,7 +119,10 @@ class Task(pl.LightningModule):
 
 
 class Segmentation(Task):
-    """Labels int64 (N, H, W), 255 ignored; scored by the mean IoU of a label set's classes, void apart."""
+    """Labels int64 (N, H, W), 255 ignored; scored by the mean IoU of a label set's classes, void apart.
+
+    Void ground truth, where void is a class, is ignored or counted as the recipe's ``counts_void`` says.
+    """
 
     monitor = "miou"
 
@@ -127,6 +130,7 @@ class Segmentation(Task):
         super().__init__(recipe, frequency, bad_batches)
         label_set = load_label_set(recipe.label_set)
         self.names = label_set.names
+        self._ignored = None if recipe.counts_void else label_set.void
         self.scored = [index for index in range(label_set.class_count) if index != label_set.void]
         self.confusion = MulticlassConfusionMatrix(label_set.class_count, ignore_index=UNLABELLED)
 
@@ -137,9 +141,10 @@ class Segmentation(Task):
     def on_validation_epoch_end(self) -> None:
         matrix = self.confusion.compute().double()  # of all processes
         self.confusion.reset()
+        if self._ignored is not None:
+            matrix[self._ignored] = 0  # a row is what was said where the ground truth is this
         hit = matrix.diag()
         iou = hit / (matrix.sum(0) + matrix.sum(1) - hit)
-        # void, where it is a class, is counted: another class said there is wrong
         self.log("miou", torch.nanmean(iou[self.scored]).float(), prog_bar=True)
         self.log_dict({f"iou/{name}": value for name, value in zip(self.names, iou.float(), strict=True)})
 

@@ -34,7 +34,7 @@ class EpochLine(Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         self._waited, self._epoch_begun, self._scored = 0.0, time.monotonic(), False
-        self._ready = time.monotonic()
+        self._ready, self._rate = time.monotonic(), _rate(trainer)
 
     def on_train_batch_start(self, trainer: pl.Trainer, task: pl.LightningModule, batch: Any, index: int) -> None:
         self._waited += time.monotonic() - self._ready
@@ -59,7 +59,7 @@ class EpochLine(Callback):
             f"{self._waited:.1f} s of them waiting for data  {left / 60:.0f} min left",
             flush=True,
         )
-        line = {"epoch": done, "steps": steps, "loss": metrics["loss_epoch"], "lr": _rate(trainer)}
+        line = {"epoch": done, "steps": steps, "loss": metrics["loss_epoch"], "lr": self._rate}
         line.update(
             {name: value for name, value in metrics.items() if self._scored and not name.startswith(("loss", "lr"))}
         )

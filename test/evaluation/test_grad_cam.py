@@ -127,11 +127,10 @@ def test_the_default_layer_is_where_the_encoder_ends(write_card, image, monkeypa
     assert np.isfinite(cam).all() and cam.min() >= 0 and cam.max() <= 1
 
 
-def test_a_classifier_is_explained_too(write_card, image, monkeypatch) -> None:
+def test_grad_cam_of_a_classifier() -> None:
     torch.manual_seed(0)
-    network = networks.build(networks.classifiers()[0], 7)
-    monkeypatch.setattr(grad_cam, "load_network", lambda card: network)
-    explainer = Explainer.of_model(load_card(write_card(network={"name": "rdsnet", "classes": 7})), image)
+    image = np.random.default_rng(3).integers(0, 256, (48, 64, 3)).astype(np.uint8)
+    explainer = Explainer(networks.build(networks.classifiers()[0], 7).eval(), [0.5] * 3, [0.5] * 3, 255, image)
     cam = explainer.grad_cam(2, explainer.default_layer())
     assert cam.shape == (48, 64) and np.isfinite(cam).all() and cam.max() == pytest.approx(1)
 
@@ -144,6 +143,7 @@ def test_a_classifiers_maps_have_the_logits_that_it_decides_by_as_their_mean(nam
     with torch.no_grad():
         assert torch.allclose(network.dense(x).mean((2, 3)), network(x), rtol=1e-4, atol=1e-5)
         view = Explainer(network, [0.0] * 3, [1.0] * 3, 255, (255 * x[0].permute(1, 2, 0)).byte().numpy()).view()
-        expected = network((255 * x[:1]).byte().float() / 255)[0]
-    assert view.logits.shape == (7, 64, 96)
+        seen = (255 * x[:1]).byte().float() / 255
+        expected, places = network(seen)[0], nn.functional.interpolate(network.dense(seen), (64, 96), mode="bilinear")
+    assert view.logits.shape == (7, 64, 96) and np.allclose(view.logits, places[0].numpy(), rtol=1e-3, atol=1e-4)
     assert np.allclose(view.logits.mean((1, 2)), expected.numpy(), rtol=1e-3, atol=1e-4)

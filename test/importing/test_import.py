@@ -180,6 +180,8 @@ def test_a_classifier_of_its_authors_is_explained(tmp_path: Path, capsys) -> Non
     assert main(["explain", str(out), str(image), "--class", "3", "--out", str(tmp_path / "why"), "--json"]) == 0
     (model,) = json.loads(capsys.readouterr().out)["models"]
     assert [one["class"] for one in model["classes"]] == ["3"]
+    assert main(["inspect", str(path)]) == 0
+    assert f"seg-node import {path} --network drn_c26_imagenet" in " ".join(capsys.readouterr().out.split())
     assert main(argv) == 1
     assert "recipe.yaml: is there already" in capsys.readouterr().err
     assert main([*argv[:-1], str(tmp_path / "other"), "--labels", "camvid11"]) == 2

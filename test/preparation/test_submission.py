@@ -68,6 +68,11 @@ def test_the_command_needs_no_labels_and_writes_the_images_size(folder: Path, tm
         label = cv2.imdecode(np.frombuffer(file.read(names[0]), np.uint8), cv2.IMREAD_UNCHANGED)
     assert names[0] == "bonn_000000_000019_labelIds.png" and len(names) == 3
     assert label.shape == (32, 70) and set(np.unique(label)) <= {0, *_scored()} and len(np.unique(label)) > 5
+    assert "val has 500 images, and here are 3" in capsys.readouterr().err
+    stray = folder / "leftImg8bit" / "val" / "bonn" / "bonn_000001_000019.png"
+    stray.write_bytes(next(folder.rglob("*_leftImg8bit.png")).read_bytes())
+    assert commands.main([*words, "--out", str(tmp_path / "stray.zip")]) == 1
+    assert stray.name in capsys.readouterr().err and not (tmp_path / "stray.zip").exists()
     assert commands.main(["submit", str(model), "--data", str(folder), "--out", str(tmp_path / "x")]) == 2
     assert "must end in .zip" in capsys.readouterr().err
     assert commands.main(["submit", str(model), "--data", str(folder), "--out", str(tmp_path / "x.zip")]) == 1

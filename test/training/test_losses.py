@@ -40,6 +40,18 @@ def test_median_weights() -> None:
     assert median_weights(np.array([0.6, 0.1, 0.3, 0.0])) == pytest.approx([0.5, 3, 1, 0])
 
 
+def test_median_balancing_counts_the_images_that_have_a_class() -> None:
+    """A quarter of one image, and three quarters of both: by hand, after SegNet's section on balancing."""
+    images = [
+        np.array([[0, 0, 0, 1]], np.uint8),
+        np.array([[0, 0, 0, 2]], np.uint8),
+        np.array([[0, 0, 0, 255]], np.uint8),
+    ]
+    frequency = class_frequency(images, 4, where_it_occurs=True)
+    assert frequency == pytest.approx([9 / 11, 1 / 4, 1 / 4, 0])
+    assert median_weights(frequency) == pytest.approx([11 / 36, 1, 1, 0])
+
+
 def test_frequency_ignores_void() -> None:
     assert class_frequency([np.array([[0, 0, 1, 255]], np.uint8)], 3) == pytest.approx([2 / 3, 1 / 3, 0])
 

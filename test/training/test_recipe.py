@@ -1,6 +1,7 @@
 import pytest
 import yaml
 
+from seg_node.commands.train import _as_reported
 from seg_node.share import share_path, shipped
 from seg_node.training.recipe import Recipe, load_recipe, names
 from seg_node.yaml_table import read_table
@@ -294,3 +295,32 @@ def test_a_base_that_is_not_there_is_named(tmp_path) -> None:
     (tmp_path / "a.yaml").write_text("base: rdsnet_camvit")
     with pytest.raises(ValueError, match=r"a\.yaml.*base.*rdsnet_camvit"):
         load_recipe(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize("name", [name for name in names() if load_recipe(name).start in names()])
+def test_a_recipe_takes_its_images_as_the_one_that_it_begins_with(name: str) -> None:
+    recipe = load_recipe(name)
+    assert load_recipe(str(recipe.start)).input.channels == recipe.input.channels
+
+
+def test_training_scores_void_as_the_reported_result_does() -> None:
+    assert load_recipe("rdsnet_camvid").counts_void and not load_recipe("rdsnet_cityscapes").counts_void
+    assert load_recipe("erfnet_camvid").counts_void  # reported nowhere; it learns to say void
+    assert not load_recipe("erfnet_camvid", ("loss.void_weight=0",)).counts_void
+
+
+def test_stages_hand_weights_on_that_know_one_order_of_channels() -> None:
+    with pytest.raises(ValueError, match=r"input\.channels differs between stages"):
+        load_recipe("dg2_star_gradual_camvid", ("stages.both.input.channels=rgb",))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("d_star_cityscapes", " --dataset cityscapes --gt-scale 2"),
+        ("rdsnet_camvid", " --dataset camvid --void counted"),
+        ("ndnet45_cityscapes", " --dataset cityscapes"),
+    ],
+)
+def test_what_to_evaluate_with_counts_as_the_paper_did(name: str, words: str) -> None:
+    assert _as_reported(load_recipe(name)) == words
