@@ -259,6 +259,8 @@ def _begin(task: Task, recipe: Recipe, before: Path | None) -> None:
         left = start.hand_on(torch.load(before, map_location="cpu", weights_only=True), task.network)
     else:
         left = start.begin(recipe, task.network)
+        if words := start.other_feeding(recipe):
+            _say(words)
     if left:
         names = f"{', '.join(left[:4])}{' ...' if len(left) > 4 else ''}"
         _say(f"{len(left)} of {len(task.network.state_dict())} tensors got nothing, and are as drawn: {names}")

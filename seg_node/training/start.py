@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from seg_node import networks
-from seg_node.model_card import CARD_NAME, load_card, sha256
+from seg_node.model_card import CARD_NAME, ModelCard, load_card, sha256
 from seg_node.model_card import names as models
 from seg_node.networks.grouped_erfnet import to_grouped
 from seg_node.runtimes.torch import read_weights
@@ -64,10 +65,9 @@ def _channels(path: Path, authors_of: str | None) -> str | None:
 
     ``authors_of``: the network whose authors' names the tensors have.
     """
-    if (path.parent / CARD_NAME).is_file():
-        card = load_card(path.parent)
-        if "torch" in card.files and card.files["torch"].path.resolve() == path.resolve():
-            return card.channels
+    card = _card_of(path)
+    if card is not None:
+        return card.channels
     if path.name == "weights.pt" and (path.parent / "recipe.yaml").is_file():  # a classifier's training
         whole = load_recipe(path.parent / "recipe.yaml")
         return (whole.stages or (whole,))[0].input.channels
@@ -75,6 +75,31 @@ def _channels(path: Path, authors_of: str | None) -> str | None:
         return None
     ways = read_table(share_path("config/inputs.yaml")).get(networks.family(authors_of), {})
     return next((str(way["channels"]) for way in ways.values()), None)
+
+
+def other_feeding(recipe: Recipe) -> str:
+    """Return what to say where the model that a recipe begins with was normalised in another way; "" otherwise."""
+    path = _weights(recipe.start) if recipe.start is not None else None
+    card = None if path is None else _card_of(path)
+    if card is None:
+        return ""
+    share = card.scale / 255  # recipes have x / 255
+    mean, std = ([round(value * share, 6) for value in values] for values in (card.mean, card.std))
+    if np.allclose(mean, recipe.input.mean, atol=1e-3) and np.allclose(std, recipe.input.std, atol=1e-3):
+        return ""
+    words = " ".join(
+        f"'input.{name}={str(values).replace(' ', '')}'" for name, values in (("mean", mean), ("std", std))
+    )
+    return f"{path} was trained on pixels normalised in another way: {words} would keep it"
+
+
+def _card_of(path: Path) -> ModelCard | None:
+    """Return the card that weights belong to, if they have one."""
+    if not (path.parent / CARD_NAME).is_file():
+        return None
+    card = load_card(path.parent)
+    belongs = "torch" in card.files and card.files["torch"].path.resolve() == path.resolve()
+    return card if belongs else None
 
 
 def digests(recipe: Recipe, begins: bool) -> dict[str, str]:

@@ -9,7 +9,7 @@ from seg_node import networks  # noqa: E402
 from seg_node.networks._deployed import Deployed  # noqa: E402
 from seg_node.training.checkpoint import _card, save_weights  # noqa: E402
 from seg_node.training.recipe import load_recipe, names  # noqa: E402
-from seg_node.training.start import begin, hand_on  # noqa: E402
+from seg_node.training.start import begin, hand_on, other_feeding  # noqa: E402
 from seg_node.training.task import Segmentation  # noqa: E402
 
 
@@ -109,6 +109,13 @@ def test_a_models_card_and_a_classifiers_recipe_say_what_their_weights_know(tmp_
     (tmp_path / "recipe.yaml").write_text(load_recipe("erfnet_imagenet", rgb).as_text())
     with pytest.raises(ValueError, match=r"weights\.pt: was trained on RGB images"):
         begin(load_recipe("erfnet_pretrained_cityscapes", (f"start={tmp_path}",)), networks.build("erfnet", 20))
+
+
+def test_a_model_that_was_normalised_otherwise_is_told() -> None:
+    told = other_feeding(load_recipe("modern_camvid_on", ("start=erfnet_camvid12", "network.name=erfnet")))
+    assert "'input.mean=[0.0,0.0,0.0]' 'input.std=[1.0,1.0,1.0]' would keep it" in told
+    assert other_feeding(load_recipe("modern_camvid_on")) == ""
+    assert other_feeding(load_recipe("rdsnet_camvid")) == ""
 
 
 @pytest.mark.parametrize("name", [name for name in names() if str(load_recipe(name).start).endswith(".pth")])
