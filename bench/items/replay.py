@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+from rosbags.convert import convert
 
 from bench.plan import Plan
 from bench.table import Row, row
@@ -46,13 +46,20 @@ def measure(plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
 
 def _write_plainly(bag: Path, path: Path) -> None:
     """Write the bag's messages to another one, without compression."""
-    with Reader(bag) as reader, Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        topics = {
-            one.id: writer.add_connection(one.topic, one.msgtype, msgdef=one.msgdef.data, rihs01=one.digest)
-            for one in reader.connections
-        }
-        for connection, logged, message in reader.messages():
-            writer.write(topics[connection.id], logged, message)
+    convert(
+        [bag],
+        path,
+        dst_storage="mcap",
+        dst_version=9,
+        compress=None,
+        compress_mode="none",
+        default_typestore=None,
+        typestore=None,
+        exclude_topics=(),
+        include_topics=(),
+        exclude_msgtypes=(),
+        include_msgtypes=(),
+    )
 
 
 def _replayed(plan: Plan, bag: Path, settings: Replay, what: str) -> Row:

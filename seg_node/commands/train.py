@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _as_reported(recipe: "Recipe") -> str:
-    """Return the arguments of evaluate that count as the paper's result was counted."""
+    """Return the arguments of evaluate that count as the training did, and as the paper's result if it has one."""
     words = f" --dataset {recipe.validate.dataset}"
     words += " --void counted" if recipe.counts_void else ""
     scales = [result.gt_scale for result in recipe.reported]

@@ -61,10 +61,10 @@ def explain(subjects: Sequence[Subject], asked: Asked, out: Path, reads: Sequenc
     result: dict[str, Any] = {"image": asked.name, "models": []}
     rows: list[tuple[str, list[np.ndarray]]] = []
     with output_folder(out, MARK, reads) as folder:
-        for number, one in enumerate(subjects):
-            if [other.name for other in subjects].count(one.name) > 1:
-                one = one._replace(name=f"{one.name}_{number + 1}")  # noqa: PLW2901
-            more, about = _Explained(one, asked).rows(folder)
+        names = [one.name for one in subjects]
+        for number, one in enumerate(subjects, 1):
+            name = one.name if names.count(one.name) == 1 else f"{one.name}_{number}"
+            more, about = _Explained(one._replace(name=name), asked).rows(folder)
             rows += more
             result["models"].append(about)
         heads = HEADS
